@@ -1,0 +1,76 @@
+"""The SQL that makes cached_market_data out of market_prices. Nothing else.
+
+Each source speaks once per ticker: with its biggest coin of that name, on its busiest pair. The
+centre is the median of the voices. Where no majority stands within TOLERANCE of it (two coins that
+share a ticker, a source gone mad among few), the voice with the biggest market capitalisation is
+the centre; where none has one, the coin is left out. Voices further than TOLERANCE from the centre
+are rejected and named; the rest are the agreement.
+"""
+
+TOLERANCE = 0.05
+RECENT_MINUTES = 30
+
+AGREE = f"""
+INSERT INTO cached_market_data BY NAME
+WITH recent AS (
+    SELECT * FROM market_prices
+    WHERE timestamp > $now - INTERVAL {RECENT_MINUTES} MINUTE
+    QUALIFY row_number() OVER (
+        PARTITION BY source, source_id, quote ORDER BY timestamp DESC) = 1
+),
+voice AS (
+    SELECT * FROM recent
+    QUALIFY row_number() OVER (
+        PARTITION BY source, symbol
+        ORDER BY market_cap DESC NULLS LAST, volume_24h DESC NULLS LAST, source_id, quote) = 1
+),
+middle AS (
+    SELECT symbol, median(price_usd) AS price FROM voice GROUP BY symbol
+),
+centre AS (
+    SELECT symbol,
+        CASE WHEN count(*) FILTER (abs(voice.price_usd / middle.price - 1) <= {TOLERANCE})
+                  > count(*) / 2.0
+             THEN any_value(middle.price)
+             ELSE arg_max(voice.price_usd, voice.market_cap)
+        END AS price
+    FROM voice JOIN middle USING (symbol)
+    GROUP BY symbol
+),
+judged AS (
+    SELECT voice.*, abs(voice.price_usd / centre.price - 1) <= {TOLERANCE} AS agrees,
+        (voice.price_usd / centre.price - 1) * 100 AS off_pct
+    FROM voice JOIN centre USING (symbol)
+    WHERE centre.price IS NOT NULL
+),
+agreed AS (
+    SELECT symbol,
+        arg_max(name, market_cap) FILTER (agrees AND name IS NOT NULL) AS name,
+        median(price_usd) FILTER (agrees) AS price_usd,
+        median(market_cap) FILTER (agrees) AS market_cap,
+        coalesce(
+            max(volume_24h) FILTER (agrees AND market_cap IS NOT NULL),
+            sum(volume_24h) FILTER (agrees)) AS volume_24h,
+        median(price_change_24h) FILTER (agrees) AS change_24h,
+        count(*) FILTER (agrees) AS sources,
+        (max(price_usd) FILTER (agrees) / min(price_usd) FILTER (agrees) - 1) * 100 AS spread_pct,
+        coalesce(
+            list(source || ' ' || price_usd || ': ' || round(off_pct, 1) || ' % off'
+                 ORDER BY source) FILTER (NOT agrees),
+            []) AS rejected,
+        string_agg(source, ',' ORDER BY source) FILTER (agrees) AS provider,
+        max(timestamp) FILTER (agrees) AS fetched_at
+    FROM judged GROUP BY symbol
+),
+day AS (
+    SELECT judged.symbol, max(p.price_usd) AS high_24h, min(p.price_usd) AS low_24h
+    FROM market_prices p
+    JOIN judged ON agrees AND p.source = judged.source AND p.source_id = judged.source_id
+        AND p.quote = judged.quote
+    WHERE p.timestamp > $now - INTERVAL 24 HOUR
+    GROUP BY judged.symbol
+)
+SELECT agreed.*, day.high_24h, day.low_24h
+FROM agreed JOIN day USING (symbol)
+WHERE sources > 0
+"""

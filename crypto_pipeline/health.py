@@ -1,0 +1,112 @@
+"""When an endpoint may be asked: due, resting, told to wait. Pure.
+
+Owns: the intervals' tolerance and the back-off after failures.
+Must not know: the database (it is handed what is remembered), the network, the clock.
+"""
+
+from collections.abc import Iterable, Mapping
+from datetime import datetime, timedelta
+
+from crypto_pipeline.extract import Outcome
+from crypto_pipeline.sources.spec import Endpoint
+from crypto_pipeline.tables import SourceHealth
+
+GOOD: frozenset[Outcome] = frozenset({"ok", "unchanged", "empty"})
+"""Outcomes of a source that works; after any other an endpoint rests longer and longer."""
+
+TOLERANCE = 0.2
+LONGEST_TOLERANCE = timedelta(minutes=1)
+"""A tick two seconds early must not skip a round."""
+
+FREE_FAILURES = 2
+LONGEST_REST = timedelta(hours=6)
+FIRST_REST_REFUSED = timedelta(hours=1)
+LONGEST_REST_REFUSED = timedelta(hours=24)
+UNNAMED_WAIT = timedelta(minutes=1)
+"""How long a source that throttles without saying how long is left alone, even when forced."""
+
+
+def why_not(
+    endpoint: Endpoint,
+    remembered: SourceHealth | None,
+    now: datetime,
+    keys: Mapping[str, str],
+    force: bool = False,
+) -> str | None:
+    """Why an endpoint is not asked now, or None when it is.
+
+    `keys` is the environment. Forcing asks what is not due and what rests after failures, never
+    what told us to wait.
+    """
+    key = endpoint.key
+    if key and key.required and not keys.get(key.env, "").strip():
+        return f"no key: set {key.env}"
+    if remembered is None:
+        return None
+    wait = remembered.told_to_wait_until
+    if wait and now < wait:
+        return f"told to wait until {wait:%H:%M:%S} UTC"
+    if force or now >= remembered.next_allowed_at:
+        return None
+    if remembered.circuit == "open":
+        return (
+            f"resting after {remembered.consecutive_failures} failures "
+            f"until {remembered.next_allowed_at:%d %b %H:%M:%S} UTC"
+        )
+    return f"not due before {remembered.next_allowed_at:%H:%M:%S} UTC"
+
+
+def after(
+    endpoint: Endpoint,
+    remembered: SourceHealth | None,
+    outcome: Outcome,
+    reason: str | None,
+    now: datetime,
+    *,
+    retry_after: float | None = None,
+    etag: str | None = None,
+    last_modified: str | None = None,
+) -> SourceHealth:
+    """What to remember of an endpoint that was asked at `now`."""
+    interval = endpoint.min_interval
+    good = outcome in GOOD
+    failures = 0 if good else (remembered.consecutive_failures if remembered else 0) + 1
+    rest = interval - min(interval * TOLERANCE, LONGEST_TOLERANCE)
+    told: datetime | None = None
+    if outcome == "throttled":
+        wait = timedelta(seconds=retry_after) if retry_after else UNNAMED_WAIT
+        told = now + wait
+        rest = max(wait, min(interval * 2 ** min(failures - 1, 12), LONGEST_REST))
+    elif outcome == "refused" and failures >= FREE_FAILURES:
+        doubled = FIRST_REST_REFUSED * 2 ** min(failures - FREE_FAILURES, 12)
+        rest = max(interval, min(doubled, LONGEST_REST_REFUSED))
+    elif failures > FREE_FAILURES:
+        doubled = interval * 2 ** min(failures - FREE_FAILURES, 12)
+        rest = max(interval, min(doubled, LONGEST_REST))
+    resting = not good and (failures > FREE_FAILURES or rest > interval)
+    if outcome == "unchanged" and remembered:
+        etag, last_modified = etag or remembered.etag, last_modified or remembered.last_modified
+    return SourceHealth(
+        endpoint=endpoint.id,
+        source=endpoint.source.name,
+        outcome=outcome,
+        reason=reason,
+        circuit="open" if resting else "closed",
+        consecutive_failures=failures,
+        asked_at=now,
+        succeeded_at=now if good else (remembered.succeeded_at if remembered else None),
+        next_allowed_at=now + rest,
+        told_to_wait_until=told,
+        etag=etag if good else None,
+        last_modified=last_modified if good else None,
+    )
+
+
+def in_order(members: Iterable[Endpoint], health: Mapping[str, SourceHealth]) -> list[Endpoint]:
+    """Members of a pool in the order to ask them: healthy ones first, then as declared."""
+
+    def failures(endpoint: Endpoint) -> int:
+        known = health.get(endpoint.id)
+        return known.consecutive_failures if known else 0
+
+    return sorted(members, key=failures)

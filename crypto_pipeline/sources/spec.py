@@ -1,0 +1,308 @@
+"""The vocabulary of sources: a source, its key, and an endpoint that feeds one table.
+
+Owns: what an endpoint may say of itself, and the check of it at import.
+Must not know: any source by name, how a request is sent, how rows are stored.
+"""
+
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any, Literal
+from urllib.parse import urlsplit
+
+from crypto_pipeline.sources.values import article, rpc_results
+from crypto_pipeline.tables import NewsArticle, Row
+
+MAJORS = ("BTC", "ETH", "BNB", "SOL", "XRP", "DOGE", "ADA", "TRX", "LINK", "AVAX")
+"""Coins that endpoints asked coin by coin are asked for, unless the universe is a list."""
+
+NAME = re.compile(r"[a-z][a-z0-9_]*")
+
+RowFunction = Callable[[Any], Mapping[str, Any] | None]
+Records = str | Callable[[Any], Iterable[Any]]
+Reader = Literal["json", "feed"]
+
+
+class SourceError(ValueError):
+    """A source is declared wrongly; raised at import, names the source and the field."""
+
+
+def minutes(n: float) -> timedelta:
+    return timedelta(minutes=n)
+
+
+def hours(n: float) -> timedelta:
+    return timedelta(hours=n)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Key:
+    """Where an API key goes: one of query, header or path; `env` names the variable it is in.
+
+    Only the name is kept: the value is read inside the request. In the path it stands for {key}.
+    """
+
+    env: str
+    query: str | None = None
+    header: str | None = None
+    prefix: str = ""
+    path: bool = False
+    required: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """One request of an endpoint: what stands for {each}, and the columns known beforehand."""
+
+    each: str = ""
+    fixed: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Pairs:
+    """Coins as one exchange names their pairs, for endpoints asked coin by coin.
+
+    `template` makes the name from {base}; `names` holds the bases that the exchange writes its
+    own way, with None for a coin it does not list.
+    """
+
+    template: str
+    quote: str
+    names: Mapping[str, str | None] = field(default_factory=dict)
+    lower: bool = False
+
+    def asks(self, symbols: Sequence[str]) -> list[Ask]:
+        found = []
+        for symbol in symbols:
+            base = self.names.get(symbol, symbol)
+            if base is not None:
+                base = base.lower() if self.lower else base
+                fixed = {"symbol": symbol, "quote": self.quote}
+                found.append(Ask(self.template.format(base=base), fixed))
+        return found
+
+
+@dataclass(frozen=True, slots=True)
+class Computed:
+    """A request value that depends on the time it is sent, e.g. `ago(hours=8)`."""
+
+    compute: Callable[[datetime], str | int]
+
+
+def ago(unit: Literal["s", "ms"] = "s", **span: float) -> Computed:
+    """The time `span` before the request, in seconds or milliseconds of the Unix clock."""
+    scale = 1000 if unit == "ms" else 1
+
+    def compute(now: datetime) -> int:
+        return int((now - timedelta(**span)).timestamp()) * scale
+
+    return Computed(compute)
+
+
+def now(unit: Literal["s", "ms"] = "s") -> Computed:
+    """The time of the request on the Unix clock."""
+    return ago(unit)
+
+
+def day(pattern: str = "%Y-%m-%d", **span: float) -> Computed:
+    """The UTC date `span` before the request."""
+    return Computed(lambda at: (at - timedelta(**span)).strftime(pattern))
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A product that answers.
+
+    `aliases` are tickers this source writes its own way; `gap` is the least number of seconds
+    between two requests to one of its hosts.
+    """
+
+    name: str
+    base: str
+    docs: str
+    key: Key | None = None
+    headers: Mapping[str, str] = field(default_factory=dict)
+    aliases: Mapping[str, str] = field(default_factory=dict)
+    gap: float = 0.1
+    terms: str | None = None
+    endpoints: list["Endpoint"] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        def wrong(part: str, why: str) -> SourceError:
+            return SourceError(f"source {self.name!r}: {part}: {why}")
+
+        if not NAME.fullmatch(self.name):
+            raise wrong("name", "use lower-case letters, digits and underscores")
+        for part, url in (("base", self.base), ("docs", self.docs)):
+            split = urlsplit(url)
+            if split.scheme != "https" or not split.hostname or url.endswith("/") * (part == "base"):
+                raise wrong(part, f"{url!r} is not an https address without a slash at its end")
+        if self.gap < 0:
+            raise wrong("gap", f"{self.gap} is negative")
+        if self.key:
+            places = (self.key.query, self.key.header, self.key.path or None)
+            if sum(place is not None for place in places) != 1:
+                raise wrong("key", "give one of query, header or path")
+            if not re.fullmatch(r"[A-Z][A-Z0-9_]*", self.key.env):
+                raise wrong("key", f"{self.key.env!r} is not a name for an environment variable")
+
+    def endpoint(
+        self,
+        table: type[Row],
+        path: str,
+        *,
+        row: RowFunction,
+        records: Records = "",
+        variant: str = "",
+        params: Mapping[str, Any] | None = None,
+        json: Any = None,
+        headers: Mapping[str, str] | None = None,
+        each: Pairs | Mapping[str, Mapping[str, Any]] | None = None,
+        fixed: Mapping[str, Any] | None = None,
+        min_interval: timedelta | None = None,
+        pool: str | None = None,
+        read: Reader = "json",
+        conditional: bool = False,
+        max_bytes: int = 32_000_000,
+    ) -> "Endpoint":
+        """Declare an endpoint of this source; see `Endpoint` for the words."""
+        endpoint = Endpoint(
+            source=self,
+            table=table,
+            path=path,
+            row=row,
+            records=records,
+            variant=variant,
+            params=params or {},
+            json=json,
+            headers=headers or {},
+            each=each,
+            fixed=fixed or {},
+            min_interval=min_interval or minutes(5 if table.table.group == "ui" else 15),
+            pool=pool,
+            read=read,
+            conditional=conditional,
+            max_bytes=max_bytes,
+        )
+        if any(other.id == endpoint.id for other in self.endpoints):
+            raise SourceError(f"endpoint {endpoint.id}: declared twice, give one a variant")
+        self.endpoints.append(endpoint)
+        return endpoint
+
+    def feed(self, path: str, **about: Any) -> "Endpoint":
+        """Declare an RSS or Atom feed of news, asked with conditional requests."""
+        about.setdefault("row", article)
+        return self.endpoint(NewsArticle, path, read="feed", conditional=True, **about)
+
+    def rpc(
+        self,
+        table: type[Row],
+        calls: Mapping[str, Sequence[Any]],
+        *,
+        path: str = "",
+        row: RowFunction,
+        **about: Any,
+    ) -> "Endpoint":
+        """Declare JSON-RPC calls made in one exchange.
+
+        `calls` maps a name to [method, *params]; `row` gets one record: {name: result}.
+        """
+        body = [
+            {"jsonrpc": "2.0", "id": i, "method": call[0], "params": list(call[1:])}
+            for i, call in enumerate(calls.values(), 1)
+        ]
+        return self.endpoint(
+            table,
+            path,
+            row=row,
+            records=rpc_results(list(calls)),
+            json=body if len(body) > 1 else body[0],
+            **about,
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Endpoint:
+    """One kind of request to a source that feeds one table.
+
+    records: where the records lie in the answer: a dotted path to a list ("" is the whole body),
+        or a function of the parsed body that yields them.
+    row: which row one record is, as a dict of columns. None leaves the record out on purpose;
+        a KeyError or a wrong value sends that one record to rejected_rows.
+    each: what the endpoint is asked for one by one; its names stand for {each} in the request, its
+        values are columns of every row of that answer.
+    fixed: columns that are the same in every row.
+    min_interval: the least time between two collections that ask it.
+    pool: endpoints of one pool stand in for one another; one healthy member is asked.
+    conditional: send If-None-Match and If-Modified-Since with what the last answer gave.
+    max_bytes: an answer larger than this, decompressed, is not read to its end.
+    """
+
+    source: Source = field(repr=False)
+    table: type[Row]
+    path: str
+    row: RowFunction = field(repr=False)
+    records: Records
+    variant: str
+    params: Mapping[str, Any]
+    json: Any
+    headers: Mapping[str, str]
+    each: Pairs | Mapping[str, Mapping[str, Any]] | None
+    fixed: Mapping[str, Any]
+    min_interval: timedelta
+    pool: str | None
+    read: Reader
+    conditional: bool
+    max_bytes: int
+
+    def __post_init__(self) -> None:
+        def wrong(part: str, why: str) -> SourceError:
+            return SourceError(f"endpoint {self.id}: {part}: {why}")
+
+        if self.variant and not NAME.fullmatch(self.variant):
+            raise wrong("variant", f"{self.variant!r} is not lower-case letters and digits")
+        split = urlsplit(self.url)
+        if split.scheme != "https" or split.query or split.fragment:
+            raise wrong("path", f"{self.url!r}: give https, and the query in params")
+        if not callable(self.row):
+            raise wrong("row", "is not a function of one record")
+        if self.min_interval < minutes(1):
+            raise wrong("min_interval", f"{self.min_interval} is shorter than a minute")
+        columns = self.table.table.column_names
+        fixed = [self.fixed]
+        if isinstance(self.each, Pairs):
+            fixed += [{"symbol": "", "quote": ""}]
+        elif self.each is not None:
+            fixed += list(self.each.values())
+            if not self.each:
+                raise wrong("each", "is empty")
+        for name in {name for columns_known in fixed for name in columns_known} - set(columns):
+            raise wrong("fixed or each", f"{name!r} is no column of {self.table.table.name}")
+        if (self.each is None) == ("{each}" in repr((self.path, self.params, self.json))):
+            raise wrong("each", "goes with {each} in the path, the params or the body")
+        if self.key and self.key.path != ("{key}" in self.path):
+            raise wrong("path", "a key in the path goes with {key}")
+        if self.conditional and self.each is not None:
+            raise wrong("conditional", "has one answer to remember, each has many")
+
+    @property
+    def id(self) -> str:
+        parts = (self.source.name, self.table.table.name, self.variant)
+        return ".".join(part for part in parts if part)
+
+    @property
+    def key(self) -> Key | None:
+        return self.source.key
+
+    @property
+    def url(self) -> str:
+        return self.path if "://" in self.path else self.source.base + self.path
+
+    def asks(self, symbols: Sequence[str] = MAJORS) -> list[Ask]:
+        """The requests it takes to ask this endpoint once."""
+        if self.each is None:
+            return [Ask()]
+        if isinstance(self.each, Pairs):
+            return self.each.asks(symbols)
+        return [Ask(each, fixed) for each, fixed in self.each.items()]

@@ -1,0 +1,377 @@
+"""Converters that row functions share: small, pure, named for what they do.
+
+None goes in where a source has no value and comes out as None. What is not a value at all raises
+ValueError, TypeError or KeyError, and the record it came from is refused with that reason.
+"""
+
+import html
+import math
+import re
+from collections.abc import Callable, Iterable, Mapping
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from statistics import median
+from typing import Any
+from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
+
+DOLLARS = frozenset({"USD", "USDT", "USDC", "FDUSD", "DAI", "PYUSD"})
+"""Quotes that count as US dollars at par: the dollar and its large, closely pegged stablecoins."""
+
+QUOTES = (
+    *("FDUSD", "PYUSD", "USDT", "USDC", "TUSD", "BUSD", "USD1", "USDE", "USDD", "BIDR", "IDRT"),
+    *("USD", "EUR", "GBP", "JPY", "KRW", "TRY", "BRL", "AUD", "CAD", "CHF", "PLN", "RUB", "UAH"),
+    *("INR", "IDR", "THB", "ZAR", "MXN", "ARS", "COP", "NGN", "VND", "SGD", "HKD", "CZK", "RON"),
+    *("DAI", "BTC", "XBT", "ETH", "BNB", "TRX", "XRP", "SOL", "DOGE", "EURI", "EURC", "IRT", "TMN"),
+)
+"""Quotes a joined pair may end in; the longest that fits wins."""
+
+_BY_LENGTH = sorted(QUOTES, key=len, reverse=True)
+_SPLIT = re.compile(r"[-_/:]")
+_TICKERS = {"XBT": "BTC", "XXBT": "BTC", "XDG": "DOGE", "XXDG": "DOGE"}
+_EARLIEST = datetime(2009, 1, 3, tzinfo=UTC)
+
+
+class Said(Exception):
+    """The source answered in words instead of records; the words are the message."""
+
+
+# Numbers
+
+
+def number(value: Any) -> float | None:
+    """A finite float from a number or its text; None for None and for the usual blanks."""
+    if value is None or value in ("", "-", "null", "None", "N/A", "n/a", "NaN", "nan"):
+        return None
+    if isinstance(value, bool):
+        raise TypeError(f"{value!r} is not a number")
+    found = float(value.replace(",", "") if isinstance(value, str) else value)
+    if not math.isfinite(found):
+        raise ValueError(f"{value!r} is not a finite number")
+    return found
+
+
+def nonzero(value: Any) -> float | None:
+    """`number`, for sources that write zero where they have no value."""
+    return number(value) or None
+
+
+def times(*values: Any) -> float | None:
+    """The product; None as soon as one is missing. Base volume times price is a quote volume."""
+    product = 1.0
+    for value in values:
+        found = number(value)
+        if found is None:
+            return None
+        product *= found
+    return product
+
+
+def percent(fraction: Any) -> float | None:
+    """A fraction as percent: 0.015 is 1.5."""
+    return times(fraction, 100)
+
+
+def change(first: Any, last: Any) -> float | None:
+    """The change from first to last in percent; None without both, or from zero."""
+    before, after = number(first), number(last)
+    return None if not before or after is None else (after / before - 1) * 100
+
+
+def from_hex(value: Any) -> int:
+    """An integer from "0x…" text, as Ethereum's JSON-RPC writes quantities."""
+    if not isinstance(value, str) or not value.startswith("0x"):
+        raise ValueError(f"{value!r} is not a 0x number")
+    return int(value, 16)
+
+
+def gwei(wei: Any) -> float:
+    """Wei, as an integer or 0x text, in gwei."""
+    return (from_hex(wei) if isinstance(wei, str) else int(wei)) / 1e9
+
+
+# Times
+
+
+def seconds(value: Any) -> datetime | None:
+    """A time from Unix seconds."""
+    return _unix(value, 1)
+
+
+def millis(value: Any) -> datetime | None:
+    """A time from Unix milliseconds."""
+    return _unix(value, 1_000)
+
+
+def micros(value: Any) -> datetime | None:
+    """A time from Unix microseconds."""
+    return _unix(value, 1_000_000)
+
+
+def nanos(value: Any) -> datetime | None:
+    """A time from Unix nanoseconds."""
+    return _unix(value, 1_000_000_000)
+
+
+def _unix(value: Any, scale: int) -> datetime | None:
+    found = nonzero(value)
+    if found is None:
+        return None
+    try:
+        return _plausible(datetime.fromtimestamp(found / scale, UTC), value)
+    except (OverflowError, OSError) as error:
+        raise ValueError(f"{value!r} is not a time in 1/{scale} s") from error
+
+
+def iso(value: Any) -> datetime | None:
+    """A time from ISO 8601 text; text without a zone is UTC."""
+    if value is None or value == "":
+        return None
+    found = datetime.fromisoformat(value)
+    return _plausible(found if found.tzinfo else found.replace(tzinfo=UTC), value)
+
+
+def rfc822(value: Any) -> datetime | None:
+    """A time from the text of an RFC 822 date, as RSS writes it."""
+    if not value:
+        return None
+    found = parsedate_to_datetime(value)
+    return _plausible(found if found.tzinfo else found.replace(tzinfo=UTC), value)
+
+
+def _plausible(found: datetime, value: Any) -> datetime:
+    """Times before the first block are a unit mistaken, not a date."""
+    if found < _EARLIEST:
+        raise ValueError(f"{value!r} is {found:%Y-%m-%d}, before there was anything to observe")
+    return found.astimezone(UTC)
+
+
+# Coins and pairs
+
+
+def ticker_name(symbol: Any, aliases: Mapping[str, str] | None = None) -> str:
+    """The canonical ticker: upper case, with the source's and the trade's own spellings undone."""
+    if not isinstance(symbol, str):
+        raise TypeError(f"{symbol!r} is not a ticker")
+    upper = "".join(symbol.upper().split())
+    return (aliases or {}).get(upper) or _TICKERS.get(upper, upper)
+
+
+def split_pair(pair: str) -> tuple[str, str]:
+    """Base and quote of a pair: BTC-USDT, btc_usdt, BTC/USD, or joined BTCUSDT.
+
+    Raises ValueError when a joined pair ends in no quote that is known.
+    """
+    parts = _SPLIT.split(pair.upper())
+    if len(parts) >= 2 and all(parts[:2]):
+        return parts[0], parts[1]
+    joined = parts[0]
+    for quote in _BY_LENGTH:
+        if joined.endswith(quote) and len(joined) > len(quote):
+            return joined[: -len(quote)], quote
+    raise ValueError(f"{pair!r} ends in no known quote")
+
+
+def ticker(
+    pair: str | tuple[str, str],
+    price: Any,
+    *,
+    base_volume: Any = None,
+    quote_volume: Any = None,
+    change_pct: Any = None,
+    opened: Any = None,
+    at: datetime | None = None,
+    source_id: str | None = None,
+) -> dict[str, Any] | None:
+    """The market_prices row of an exchange's ticker; None when it is not quoted in dollars.
+
+    `pair` is the exchange's name of it, or (base, quote) where the name cannot be split. Volume
+    in quote currency is used where there is one, else base volume times price. A market without a
+    price (halted, never traded) is left out; so is a joined name that ends in no known quote.
+    The change comes as percent, or is computed from the price 24 hours ago in `opened`.
+    """
+    if isinstance(pair, str):
+        try:
+            base, quote = split_pair(pair)
+        except ValueError:
+            return None
+    else:
+        base, quote = pair
+    quote = ticker_name(quote)
+    last = nonzero(price)
+    if quote not in DOLLARS or last is None:
+        return None
+    volume = number(quote_volume)
+    return {
+        "symbol": base,
+        "source_id": source_id or (pair if isinstance(pair, str) else f"{base}-{quote}"),
+        "quote": quote,
+        "price_usd": last,
+        "volume_24h": times(base_volume, last) if volume is None else volume,
+        "price_change_24h": number(change_pct) if opened is None else change(opened, last),
+        "source_at": at,
+    }
+
+
+def candle(at: datetime | None, o: Any, h: Any, l: Any, c: Any, v: Any) -> dict[str, Any]:  # noqa: E741
+    """The cached_ohlc row of one candle; symbol, quote and interval come from the endpoint."""
+    return {"timestamp": at, "open": o, "high": h, "low": l, "close": c, "volume": v}
+
+
+def contract_name(base: str) -> str:
+    """The coin behind a contract on a thousand (or million) of it: 1000PEPE is PEPE."""
+    return re.sub(r"^(?:1000000|1000|1M)(?=[A-Z]{2})", "", base.upper())
+
+
+# Gas of EVM chains
+
+
+def evm_gas(price: Any, history: Any = None) -> dict[str, Any]:
+    """The gas_prices columns of eth_gasPrice and, where the chain has it, eth_feeHistory.
+
+    Fees are the next block's base fee plus the median priority fee of recent blocks at the 10th,
+    50th and 90th percentile; without a history all three are the node's own price.
+    """
+    suggested = gwei(price)
+    base = slow = standard = fast = None
+    rewards = (history or {}).get("reward") or []
+    if rewards:
+        base = gwei(history["baseFeePerGas"][-1])
+        slow, standard, fast = (
+            base + median(gwei(block[level]) for block in rewards) for level in range(3)
+        )
+    return {
+        "gas_price_gwei": suggested,
+        "base_fee_gwei": base,
+        "slow_gas_price": suggested if slow is None else slow,
+        "standard_gas_price": suggested if standard is None else standard,
+        "fast_gas_price": suggested if fast is None else fast,
+        "unit": "gwei",
+    }
+
+
+# Words
+
+
+_TAG = re.compile(r"<[^>]*>")
+_TRACKING = re.compile(r"utm_|(?:fbclid|gclid|mc_cid|mc_eid|ref|cmpid|guccounter)$", re.I)
+
+
+def plain(text: Any, limit: int = 2000) -> str | None:
+    """Text without markup, entities undone, blanks folded; None when nothing is left."""
+    if not text:
+        return None
+    return " ".join(html.unescape(_TAG.sub(" ", str(text))).split())[:limit].rstrip() or None
+
+
+def canonical_url(url: str) -> str:
+    """One address per article: lower-case scheme and host, no fragment, no tracking parameters."""
+    parts = urlsplit(url.strip())
+    if parts.scheme.lower() not in ("http", "https") or not parts.hostname:
+        raise ValueError(f"{url!r} is not a web address")
+    query = [(k, v) for k, v in parse_qsl(parts.query) if not _TRACKING.match(k)]
+    host = parts.hostname + (f":{parts.port}" if parts.port else "")
+    return urlunsplit((parts.scheme.lower(), host, parts.path or "/", urlencode(query), ""))
+
+
+def article(entry: Mapping[str, Any]) -> dict[str, Any]:
+    """The news_articles row of one entry of a feed, as `extract` reads them."""
+    return {
+        "title": plain(entry["title"], 500),
+        "url": canonical_url(entry["link"]),
+        "published_at": entry["published"],
+        "content": plain(entry["summary"]),
+        "author": plain(entry["author"], 200),
+        "tags": [tag for tag in map(plain, entry["tags"]) if tag] or None,
+    }
+
+
+# Where records lie
+
+
+def at(body: Any, path: str) -> Any:
+    """The value at a dotted path; KeyError names the part that is not there and what is."""
+    found = body
+    walked = []
+    for part in path.split(".") if path else []:
+        if isinstance(found, Mapping) and part in found:
+            found = found[part]
+        elif isinstance(found, list) and part.isdigit() and int(part) < len(found):
+            found = found[int(part)]
+        else:
+            has = f"keys {', '.join(map(str, list(found)[:8]))}" if isinstance(found, Mapping) else (
+                f"{type(found).__name__} {str(found)[:60]!r}"
+            )
+            raise KeyError(f"no {'.'.join([*walked, part])}, found {has}")
+        walked.append(part)
+    return found
+
+
+def one(path: str = "") -> Callable[[Any], list[Any]]:
+    """The object at path is the one record."""
+
+    def records(body: Any) -> list[Any]:
+        found = at(body, path)
+        if not isinstance(found, Mapping):
+            raise KeyError(f"{path or 'the body'} is {type(found).__name__}, not an object")
+        return [found]
+
+    return records
+
+
+def whole(body: Any) -> list[Any]:
+    """The whole body is the one record, whatever it is."""
+    return [body]
+
+
+def pairs(path: str = "") -> Callable[[Any], list[Any]]:
+    """The object at path maps names to records: each record is (name, value)."""
+
+    def records(body: Any) -> list[Any]:
+        found = at(body, path)
+        if not isinstance(found, Mapping):
+            raise KeyError(f"{path or 'the body'} is {type(found).__name__}, not an object")
+        return list(found.items())
+
+    return records
+
+
+def parallel(path: str, *names: str) -> Callable[[Any], list[Any]]:
+    """Lists side by side under path, one per name: each record is a tuple of one of each.
+
+    Raises KeyError when their lengths differ: no telling then which value belongs to which.
+    """
+
+    def records(body: Any) -> list[Any]:
+        columns = [at(body, f"{path}.{name}" if path else name) for name in names]
+        lengths = {len(column) for column in columns}
+        if len(lengths) > 1:
+            raise KeyError(f"lists of different length under {path or 'the body'}: {lengths}")
+        return list(zip(*columns, strict=True))
+
+    return records
+
+
+def rpc_results(names: list[str]) -> Callable[[Any], Iterable[Any]]:
+    """One record {name: result} from a JSON-RPC answer, whose parts may come in any order.
+
+    Raises Said with the node's words when a call failed.
+    """
+
+    def records(body: Any) -> Iterable[Any]:
+        answers = body if isinstance(body, list) else [body]
+        results = {}
+        for answer in answers:
+            if isinstance(answer, Mapping) and answer.get("error"):
+                error = answer["error"]
+                words = error.get("message") if isinstance(error, Mapping) else error
+                raise Said(f"JSON-RPC error: {words or error}")
+            number_of_call = int(answer.get("id") or 1)
+            results[names[number_of_call - 1]] = answer["result"]
+        lacking = [name for name in names if name not in results]
+        if lacking:
+            raise KeyError(f"no answer to {', '.join(lacking)}")
+        return [results]
+
+    return records
+
+

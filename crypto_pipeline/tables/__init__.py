@@ -1,0 +1,96 @@
+"""Every table of the warehouse, declared once: the only place where a column is declared.
+
+From a row model come the DDL, the comments in the file, the validator, Dagster's column schema
+and the generated reference.
+"""
+
+from crypto_pipeline.tables.chain import (
+    BlockchainStats,
+    DefiTvl,
+    GasPrice,
+    StablecoinSupply,
+    WhaleTransaction,
+)
+from crypto_pipeline.tables.derivatives import FundingRate, OpenInterest
+from crypto_pipeline.tables.management import (
+    Coin,
+    ConnectionAttempt,
+    DataCollection,
+    Provider,
+    RejectedRow,
+    SchemaMigration,
+    SourceHealth,
+)
+from crypto_pipeline.tables.market import (
+    CachedMarketData,
+    Candle,
+    GlobalMarket,
+    MarketPrice,
+    TrendingCoin,
+)
+from crypto_pipeline.tables.news import NewsArticle, SentimentMetric
+from crypto_pipeline.tables.spec import Row, Table
+
+DATA: tuple[type[Row], ...] = (
+    MarketPrice,
+    CachedMarketData,
+    GasPrice,
+    SentimentMetric,
+    Candle,
+    NewsArticle,
+    WhaleTransaction,
+    BlockchainStats,
+    FundingRate,
+    OpenInterest,
+    DefiTvl,
+    StablecoinSupply,
+    GlobalMarket,
+    TrendingCoin,
+)
+"""The tables people come for; each is a Dagster asset."""
+
+MANAGEMENT: tuple[type[Row], ...] = (
+    Provider,
+    ConnectionAttempt,
+    DataCollection,
+    SourceHealth,
+    RejectedRow,
+    Coin,
+    SchemaMigration,
+)
+"""The tables a collection keeps about itself."""
+
+TABLES: dict[str, type[Row]] = {model.table.name: model for model in (*DATA, *MANAGEMENT)}
+
+GROUPS = ("ui", "historical")
+"""Asset groups, one schedule each."""
+
+__all__ = [
+    "DATA",
+    "GROUPS",
+    "MANAGEMENT",
+    "TABLES",
+    "BlockchainStats",
+    "CachedMarketData",
+    "Candle",
+    "Coin",
+    "ConnectionAttempt",
+    "DataCollection",
+    "DefiTvl",
+    "FundingRate",
+    "GasPrice",
+    "GlobalMarket",
+    "MarketPrice",
+    "NewsArticle",
+    "OpenInterest",
+    "Provider",
+    "RejectedRow",
+    "Row",
+    "SchemaMigration",
+    "SentimentMetric",
+    "SourceHealth",
+    "StablecoinSupply",
+    "Table",
+    "TrendingCoin",
+    "WhaleTransaction",
+]

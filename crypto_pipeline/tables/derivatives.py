@@ -1,0 +1,63 @@
+"""Tables of perpetual swaps: what holding one costs, and how many are held."""
+
+from typing import Annotated
+
+from pydantic import Field
+
+from crypto_pipeline.tables.spec import (
+    Amount,
+    Positive,
+    Row,
+    Symbol,
+    Text,
+    Time,
+    column,
+    optional,
+)
+
+Rate = Annotated[float, Field(ge=-1, le=1, allow_inf_nan=False)]
+
+
+class FundingRate(
+    Row,
+    table="funding_rates",
+    group="historical",
+    time="timestamp",
+    key=("exchange", "source_id", "collection_id"),
+    universe=True,
+):
+    """What the long side of a perpetual swap pays the short side, as a fraction per interval.
+
+    Rates of different intervals do not compare: multiply by 24 / interval_hours first. Where an
+    exchange does not say its interval, interval_hours is NULL.
+    """
+
+    symbol: Symbol = column("Canonical ticker of the underlying coin")
+    source_id: Text = column("The exchange's own name of the contract")
+    exchange: Text = column("Which source said so", fill="source")
+    rate: Rate = column("Funding rate, a fraction of the position: 0.0001 is 0.01 %")
+    interval_hours: Positive | None = optional("How often it is paid", unit="hours")
+    mark_price: Positive | None = optional("Mark price of the contract", unit="quote")
+    next_funding_at: Time | None = optional("When it is paid next")
+    timestamp: Time = column("When it was observed", fill="observed_at")
+    collection_id: Text = column("The collection (Dagster run) that wrote it", fill="collection_id")
+
+
+class OpenInterest(
+    Row,
+    table="open_interest",
+    group="historical",
+    time="timestamp",
+    key=("exchange", "source_id", "collection_id"),
+    any_of=("open_interest", "open_interest_usd"),
+    universe=True,
+):
+    """How many contracts of a perpetual swap are open, one side counted."""
+
+    symbol: Symbol = column("Canonical ticker of the underlying coin")
+    source_id: Text = column("The exchange's own name of the contract")
+    exchange: Text = column("Which source said so", fill="source")
+    open_interest: Amount | None = optional("Open contracts, in coins", unit="base coins")
+    open_interest_usd: Amount | None = optional("The same in US dollars", unit="USD", decimals=2)
+    timestamp: Time = column("When it was observed", fill="observed_at")
+    collection_id: Text = column("The collection (Dagster run) that wrote it", fill="collection_id")

@@ -1,0 +1,189 @@
+"""Tables of the market: prices, the agreed view of them, candles, totals and trends."""
+
+from datetime import datetime, timedelta
+from typing import Self
+
+from pydantic import model_validator
+
+from crypto_pipeline.tables.spec import (
+    Amount,
+    Change,
+    Count,
+    Positive,
+    Row,
+    Share,
+    Symbol,
+    Text,
+    Time,
+    column,
+    optional,
+)
+
+INTERVALS = {"1m": 60, "5m": 300, "15m": 900, "1h": 3600, "4h": 14400, "1d": 86400}
+"""Candle intervals, in seconds."""
+
+
+class MarketPrice(
+    Row,
+    table="market_prices",
+    group="ui",
+    write="append",
+    key=("source", "source_id", "quote", "collection_id"),
+    time="timestamp",
+    universe=True,
+):
+    """One coin's price as one source saw it.
+
+    A ticker is a label, not an identity: several coins share one, so join on (source, source_id).
+    Quotes in dollar stablecoins (USDT, USDC, FDUSD) count as dollars at par: the quote column says
+    which; other currencies are left out. Volume is in US dollars whatever the source reports.
+    """
+
+    symbol: Symbol = column("Canonical ticker, upper case: BTC, not XBT, BITCOIN or BTCUSDT")
+    name: Text | None = optional("The coin's name as the source writes it")
+    source_id: Text = column("The source's own id of the coin or trading pair")
+    quote: Symbol = column("Currency the price was quoted in: USD or a dollar stablecoin")
+    price_usd: Positive = column("Price of one coin", unit="USD")
+    market_cap: Positive | None = optional(
+        "Circulating supply times price, as the source computes it", unit="USD", decimals=0
+    )
+    volume_24h: Amount | None = optional(
+        "Traded value over the last 24 hours on this source or pair", unit="USD", decimals=2
+    )
+    price_change_24h: Change | None = optional(
+        "Change of the price over the last 24 hours", unit="%", decimals=4
+    )
+    timestamp: Time = column("When it was observed", fill="observed_at")
+    source_at: Time | None = optional("The source's own clock for this price")
+    source: Text = column("Which source said so", fill="source")
+    collection_id: Text = column("The collection (Dagster run) that wrote it", fill="collection_id")
+
+
+class CachedMarketData(
+    Row, table="cached_market_data", group="ui", write="replace", key=("symbol",)
+):
+    """The latest agreed view of a coin: the median over sources, outliers rejected and named.
+
+    Where a source lists several coins under one ticker, its biggest by market capitalisation
+    speaks for it. Coins that only two sources know and that disagree are decided by market
+    capitalisation; when neither has one, the coin is left out.
+    """
+
+    symbol: Symbol = column("Canonical ticker")
+    name: Text | None = optional("The coin's name, from the source with the biggest market cap")
+    price_usd: Positive = column("Median of the agreeing sources", unit="USD")
+    market_cap: Positive | None = optional("Median over the agreeing sources", unit="USD")
+    volume_24h: Amount | None = optional(
+        "Largest volume an agreeing aggregator reports, else the sum over exchanges", unit="USD"
+    )
+    change_24h: Change | None = optional("Median change over 24 hours", unit="%")
+    high_24h: Positive | None = optional(
+        "Highest agreed source price stored in the last 24 hours", unit="USD"
+    )
+    low_24h: Positive | None = optional(
+        "Lowest agreed source price stored in the last 24 hours", unit="USD"
+    )
+    sources: Count = column("How many sources agreed")
+    spread_pct: Amount = column("Highest over lowest agreeing price, minus one", unit="%")
+    rejected: list[str] = column("Sources left out of the median, each with its price and why")
+    provider: Text = column("The agreeing sources, comma separated")
+    fetched_at: Time = column("When the newest of the agreeing prices was observed")
+
+
+class Candle(
+    Row,
+    table="cached_ohlc",
+    group="historical",
+    write="upsert",
+    key=("provider", "symbol", "interval", "timestamp"),
+    time="timestamp",
+    window=timedelta(days=30),
+    universe=True,
+):
+    """One finished candle. A candle still open when it was fetched is left out.
+
+    No trades, no candle: some sources skip such intervals, others repeat the last price with a
+    volume of zero. Volume is in base units (coins), never in the quote currency.
+    """
+
+    symbol: Symbol = column("Canonical ticker")
+    interval: Text = column("Length of the candle: " + ", ".join(INTERVALS))
+    timestamp: Time = column("Open time of the candle")
+    open: Positive = column("First price", unit="quote")
+    high: Positive = column("Highest price", unit="quote")
+    low: Positive = column("Lowest price", unit="quote")
+    close: Positive = column("Last price", unit="quote")
+    volume: Amount | None = optional("Traded volume", unit="base coins")
+    quote: Symbol = column("Currency of the prices")
+    provider: Text = column("Which source said so", fill="source")
+    fetched_at: Time = column("When it was fetched", fill="observed_at")
+    collection_id: Text = column("The collection (Dagster run) that wrote it", fill="collection_id")
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if self.interval not in INTERVALS:
+            raise ValueError(f"interval {self.interval!r} is not one of {', '.join(INTERVALS)}")
+        if not self.low <= min(self.open, self.close) <= max(self.open, self.close) <= self.high:
+            raise ValueError("low, open, close and high contradict one another")
+        if self.timestamp.timestamp() % min(INTERVALS[self.interval], 60):
+            raise ValueError("timestamp is not the open time of a candle")
+        return self
+
+    def finished(self, observed_at: datetime) -> bool:
+        return self.timestamp + timedelta(seconds=INTERVALS[self.interval]) <= observed_at
+
+
+class GlobalMarket(
+    Row,
+    table="global_market",
+    group="historical",
+    time="timestamp",
+    key=("source", "collection_id"),
+    any_of=("total_market_cap_usd", "total_volume_24h_usd", "btc_dominance_pct"),
+):
+    """The whole market as one source sums it up.
+
+    Sources count different coins: compare a source with its own past, not with another source.
+    """
+
+    total_market_cap_usd: Positive | None = optional(
+        "Sum of all market capitalisations", unit="USD", decimals=0
+    )
+    total_volume_24h_usd: Amount | None = optional(
+        "Sum of all volumes of 24 hours", unit="USD", decimals=0
+    )
+    btc_dominance_pct: Share | None = optional("Bitcoin's share of the total", unit="%")
+    eth_dominance_pct: Share | None = optional("Ethereum's share of the total", unit="%")
+    market_cap_change_24h_pct: Change | None = optional(
+        "Change of the total over 24 hours", unit="%", decimals=4
+    )
+    active_coins: Count | None = optional("How many coins the source counts")
+    markets: Count | None = optional("How many exchanges or markets the source counts")
+    timestamp: Time = column("When it was observed", fill="observed_at")
+    source_at: Time | None = optional("The source's own clock")
+    source: Text = column("Which source said so", fill="source")
+    collection_id: Text = column("The collection (Dagster run) that wrote it", fill="collection_id")
+
+
+class TrendingCoin(
+    Row,
+    table="trending_coins",
+    group="historical",
+    time="timestamp",
+    key=("source", "source_id", "collection_id"),
+):
+    """One place in a source's list of what is trending now.
+
+    What "trending" means is the source's own affair: searches, paid boosts or traded volume.
+    """
+
+    rank: Count = column("Place in the list, 1 is the top")
+    symbol: Symbol | None = optional("Canonical ticker, where the list names one")
+    name: Text | None = optional("Name as the source writes it")
+    source_id: Text = column("The source's own id: a coin, a pool or a token address")
+    blockchain: Text | None = optional("Chain of the pool or token, where the list names one")
+    price_usd: Positive | None = optional("Price of one coin", unit="USD")
+    price_change_24h: Change | None = optional("Change over 24 hours", unit="%", decimals=4)
+    timestamp: Time = column("When it was observed", fill="observed_at")
+    source: Text = column("Which source said so", fill="source")
+    collection_id: Text = column("The collection (Dagster run) that wrote it", fill="collection_id")

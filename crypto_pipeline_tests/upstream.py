@@ -1,0 +1,405 @@
+"""An HTTP server on loopback that answers for any host: from samples or from recordings.
+
+The request for https://HOST/PATH?QUERY comes as /HOST/PATH?QUERY. Rules make it misbehave: answer
+with another status, reset, truncate, drip, be silent, or take its time.
+
+Run it: python -m crypto_pipeline_tests.upstream --port 8900 [--recordings FOLDER] [--delay 0.3]
+"""
+
+import argparse
+import contextlib
+import gzip
+import json
+import re
+import socket
+import struct
+import threading
+import time
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from functools import cache
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any, Protocol, Self
+from urllib.parse import parse_qsl, urlsplit
+
+from crypto_pipeline.fetch import request_for
+from crypto_pipeline.sources import ENDPOINTS, Endpoint
+
+SAMPLES = Path(__file__).parent / "samples"
+RECORDINGS = Path(__file__).parents[1].parent / "shared" / "recordings"
+
+_TYPES = {".json": "application/json", ".xml": "application/xml", ".txt": "text/plain"}
+_VOLATILE = re.compile(
+    r"limit|count|size|page|start|end|from|to|since|time|countback|sort|order|per_page|offset|"
+    r"include|sparkline|price_change|lang|locale|format|convert|apikey|api_key|pageNo|currentPage",
+    re.I,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A request as the server got it."""
+
+    method: str
+    host: str
+    path: str
+    query: tuple[tuple[str, str], ...] = ()
+    body: Any = None
+    headers: Mapping[str, str] = field(default_factory=dict, hash=False, compare=False)
+
+    @classmethod
+    def of(cls, method: str, url: str, body: Any = None) -> "Asked":
+        split = urlsplit(url)
+        query = tuple(parse_qsl(split.query, keep_blank_values=True))
+        return cls(method, split.netloc, split.path.rstrip("/"), query, _parsed(body))
+
+    @property
+    def place(self) -> tuple[str, str, str]:
+        return self.method, self.host, self.path
+
+    def agreement(self, other: "Asked") -> int | None:
+        """How well two requests of one place agree; None when they ask for different things."""
+        mine, theirs = defaultdict(list), defaultdict(list)
+        for store, query in ((mine, self.query), (theirs, other.query)):
+            for name, value in query:
+                store[name].append(value)
+        score = 0
+        for name in mine.keys() & theirs.keys():
+            if mine[name] == theirs[name]:
+                score += 1
+            elif not _VOLATILE.fullmatch(name):
+                return None
+        if isinstance(self.body, Mapping) and isinstance(other.body, Mapping):
+            for name in ("method", "type", "coin", "query"):
+                if self.body.get(name) != other.body.get(name):
+                    return None
+        return score
+
+
+def _parsed(body: Any) -> Any:
+    if isinstance(body, str | bytes):
+        try:
+            return json.loads(body)
+        except ValueError:
+            return None
+    return body
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """What the server says."""
+
+    status: int
+    body: bytes
+    content_type: str = "application/json"
+    headers: tuple[tuple[str, str], ...] = ()
+
+
+class Answers(Protocol):
+    """Something that knows what to reply."""
+
+    def reply(self, asked: Asked) -> Reply | None: ...
+
+
+def sample_file(endpoint: Endpoint, folder: Path = SAMPLES) -> Path | None:
+    """The sample of an endpoint, or of another one of its source that sends the same request."""
+    for candidate in (endpoint, *endpoint.source.endpoints):
+        if candidate is endpoint or _request(candidate) == _request(endpoint):
+            for ending in _TYPES:
+                file = folder / f"{candidate.id}{ending}"
+                if file.exists():
+                    return file
+    return None
+
+
+@cache
+def _asked(endpoint_id: str) -> tuple[Asked, ...]:
+    """The requests an endpoint sends, as the server gets them."""
+    endpoint = ENDPOINTS[endpoint_id]
+    at = datetime(2026, 11, 23, tzinfo=UTC)
+    found = []
+    for ask in endpoint.asks():
+        request = request_for(endpoint, ask, at)
+        url = request.url.replace("{key}", "KEY")
+        query = "&".join(f"{name}={value}" for name, value in request.params)
+        found.append(Asked.of(request.method, f"{url}?{query}", request.body))
+    return tuple(found)
+
+
+def _request(endpoint: Endpoint) -> tuple[Any, ...]:
+    return (endpoint.url, repr(endpoint.params), repr(endpoint.json))
+
+
+class Samples:
+    """Answers from the samples beside the tests: one file per endpoint."""
+
+    def __init__(self, folder: Path = SAMPLES) -> None:
+        self._places: dict[tuple[str, str, str], list[tuple[Asked, Path]]] = defaultdict(list)
+        for endpoint in ENDPOINTS.values():
+            file = sample_file(endpoint, folder)
+            if file is not None:
+                for asked in _asked(endpoint.id):
+                    place = (asked.method, asked.host, asked.path.replace("/KEY", "/*"))
+                    self._places[place].append((asked, file))
+
+    def reply(self, asked: Asked) -> Reply | None:
+        best: tuple[int, Path] | None = None
+        for known, file in self._places.get(asked.place, []):
+            score = known.agreement(asked)
+            if score is not None and known.body is not None and known.body == asked.body:
+                score += 100
+            if score is not None and (best is None or score > best[0]):
+                best = (score, file)
+        if best is None:
+            return None
+        return Reply(200, best[1].read_bytes(), _TYPES[best[1].suffix])
+
+
+@dataclass(frozen=True, slots=True)
+class Recording:
+    """One recorded answer and the request it answers."""
+
+    asked: Asked
+    status: int
+    content_type: str
+    file: Path
+    source: str
+    table: str
+    note: str
+
+    def reply(self) -> Reply:
+        return Reply(self.status, self.file.read_bytes(), self.content_type)
+
+
+class Recordings:
+    """Answers from a folder of recordings with its index-*.jsonl."""
+
+    def __init__(self, folder: Path = RECORDINGS) -> None:
+        self.all = list(self._read(folder))
+        self._places: dict[tuple[str, str, str], list[Recording]] = defaultdict(list)
+        for recording in self.all:
+            self._places[recording.asked.place].append(recording)
+
+    @staticmethod
+    def _read(folder: Path) -> Iterator[Recording]:
+        for index in sorted(folder.glob("index-*.jsonl")):
+            for line in index.read_text(encoding="utf-8").splitlines():
+                entry = json.loads(line)
+                file = folder / entry["file"]
+                if file.exists() and "url" in entry:
+                    body = entry.get("request_body") or entry.get("body")
+                    yield Recording(
+                        asked=Asked.of(entry["method"], entry["url"], body),
+                        status=entry["status"] or 200,
+                        content_type=entry["content_type"] or "application/octet-stream",
+                        file=file,
+                        source=entry["source"],
+                        table=entry["table"],
+                        note=entry.get("note", ""),
+                    )
+
+    def reply(self, asked: Asked) -> Reply | None:
+        if isinstance(asked.body, list):
+            return self._batch(asked)
+        best: tuple[tuple[bool, int], Recording] | None = None
+        for recording in self._places.get(asked.place, []):
+            agreement = recording.asked.agreement(asked)
+            if agreement is not None:
+                score = (recording.status == 200, agreement)
+                if best is None or score > best[0]:
+                    best = (score, recording)
+        if best is None:
+            return None
+        reply = best[1].reply()
+        if isinstance(asked.body, Mapping) and "jsonrpc" in asked.body:
+            answer = _parsed(reply.body)
+            if isinstance(answer, dict):
+                answer["id"] = asked.body.get("id")
+                return Reply(reply.status, json.dumps(answer).encode())
+        return reply
+
+    def _batch(self, asked: Asked) -> Reply | None:
+        """A JSON-RPC batch is answered call by call."""
+        answers = []
+        for call in asked.body:
+            reply = self.reply(Asked(asked.method, asked.host, asked.path, asked.query, call))
+            if reply is None or reply.status != 200:
+                return reply
+            answers.append(_parsed(reply.body))
+        return Reply(200, json.dumps(answers).encode())
+
+
+@dataclass(slots=True)
+class Rule:
+    """How the server treats requests whose host and path match; `times` limits how often.
+
+    fault: reset, truncate, drip, drip_headers, silent, gzip, html or bomb.
+    """
+
+    match: str
+    status: int | None = None
+    body: bytes | None = None
+    headers: Mapping[str, str] = field(default_factory=dict)
+    fault: str | None = None
+    delay: float = 0.0
+    times: int | None = None
+
+    def applies(self, asked: Asked) -> bool:
+        if self.times == 0 or not re.search(self.match, asked.host + asked.path):
+            return False
+        if self.times is not None:
+            self.times -= 1
+        return True
+
+
+class Upstream:
+    """The server; a context manager whose `url` goes into CRYPTO_PIPELINE_UPSTREAM."""
+
+    def __init__(
+        self,
+        *answers: Answers,
+        rules: Sequence[Rule] = (),
+        delay: float = 0.0,
+        port: int = 0,
+    ) -> None:
+        self.answers = answers or (Samples(),)
+        self.rules = list(rules)
+        self.delay = delay
+        self.asked: list[Asked] = []
+        self._lock = threading.Lock()
+        handler = type("Handler", (_Handler,), {"upstream": self})
+        self._server = _Server(("127.0.0.1", port), handler)
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self._server.server_port}"
+
+    def __enter__(self) -> Self:
+        threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True).start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+
+    def serve(self) -> None:
+        self._server.serve_forever()
+
+    def note(self, asked: Asked) -> Rule | None:
+        with self._lock:
+            self.asked.append(asked)
+            return next((rule for rule in self.rules if rule.applies(asked)), None)
+
+    def reply(self, asked: Asked) -> Reply:
+        for answers in self.answers:
+            reply = answers.reply(asked)
+            if reply is not None:
+                return reply
+        words = f"nothing is known for {asked.method} {asked.host}{asked.path}"
+        return Reply(404, json.dumps({"error": words}).encode())
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+    request_queue_size = 512
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """A client that hangs up is what the tests are about."""
+
+
+class _Handler(BaseHTTPRequestHandler):
+    upstream: Upstream
+    protocol_version = "HTTP/1.1"
+    wbufsize = 65_536
+    disable_nagle_algorithm = True
+
+    def do_GET(self) -> None:
+        self._serve()
+
+    def do_POST(self) -> None:
+        self._serve()
+
+    def log_message(self, *_: object) -> None:
+        """Quiet."""
+
+    def _serve(self) -> None:
+        length = int(self.headers.get("Content-Length") or 0)
+        body = self.rfile.read(length) if length else b""
+        host, _, rest = self.path.lstrip("/").partition("/")
+        asked = Asked.of(self.command, f"https://{host}/{rest}", body)
+        asked = Asked(*asked.place, asked.query, asked.body, dict(self.headers.items()))
+        rule = self.upstream.note(asked)
+        time.sleep(self.upstream.delay + (rule.delay if rule else 0.0))
+        reply = self.upstream.reply(asked)
+        with contextlib.suppress(OSError):
+            if rule is None:
+                self._send(reply)
+            else:
+                self._misbehave(rule, reply)
+
+    def _send(self, reply: Reply, length: int | None = None) -> None:
+        self.send_response(reply.status)
+        self.send_header("Content-Type", reply.content_type)
+        for name, value in reply.headers:
+            self.send_header(name, value)
+        self.send_header("Content-Length", str(len(reply.body) if length is None else length))
+        self.end_headers()
+        self.wfile.write(reply.body)
+        self.wfile.flush()
+
+    def _misbehave(self, rule: Rule, reply: Reply) -> None:
+        status = rule.status or reply.status
+        body = reply.body if rule.body is None else rule.body
+        kind, headers = reply.content_type, tuple(rule.headers.items())
+        if rule.fault == "html":
+            kind, body = "text/html", b"<!DOCTYPE html><html><title>Welcome</title></html>"
+        elif rule.fault == "bomb":
+            body = gzip.compress(b"0" * 60_000_000)
+            headers += (("Content-Encoding", "gzip"),)
+        elif rule.fault == "gzip":
+            body = gzip.compress(body)
+            headers += (("Content-Encoding", "gzip"),)
+        if rule.fault == "reset":
+            self.connection.setsockopt(
+                socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0)
+            )
+            self.connection.close()
+        elif rule.fault == "silent":
+            time.sleep(3600)
+        elif rule.fault == "truncate":
+            self._send(Reply(status, body[: len(body) // 2], kind, headers), len(body))
+            self.close_connection = True
+            self.connection.shutdown(socket.SHUT_RDWR)
+        elif rule.fault == "drip":
+            self._send(Reply(status, b"", kind, headers), len(body))
+            self._drip(body)
+        elif rule.fault == "drip_headers":
+            self._drip(b"HTTP/1.1 200 OK\r\nX-Slow: " + b"z" * 100_000)
+        else:
+            self._send(Reply(status, body, kind, headers))
+
+    def _drip(self, content: bytes) -> None:
+        for byte in content:
+            self.wfile.write(bytes([byte]))
+            self.wfile.flush()
+            time.sleep(0.2)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--port", type=int, default=8900)
+    parser.add_argument("--recordings", type=Path, help="a folder of recordings to answer from")
+    parser.add_argument("--delay", type=float, default=0.0, help="seconds before every answer")
+    chosen = parser.parse_args()
+    answers = Recordings(chosen.recordings) if chosen.recordings else Samples()
+    upstream = Upstream(answers, delay=chosen.delay, port=chosen.port)
+    print(f"answering at {upstream.url}", flush=True)
+    with contextlib.suppress(KeyboardInterrupt):
+        upstream.serve()
+
+
+if __name__ == "__main__":
+    main()
