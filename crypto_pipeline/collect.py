@@ -27,7 +27,6 @@ from crypto_pipeline.tables import (
     Provider,
     RejectedRow,
     Row,
-    SourceHealth,
 )
 from crypto_pipeline.warehouse import Batch, Memory, Receipt, Warehouse
 
@@ -130,12 +129,15 @@ def collect(
     in the spool; what the network does never raises.
     """
     warehouse = warehouse or Warehouse(settings.database())
-    chosen = [e for e in (endpoints(tables) if among is None else among)]
+    chosen = list(endpoints(tables) if among is None else among)
     done = Collection(collection_id, kind, datetime.now(UTC))
     groups = sorted({e.table.table.group for e in chosen} & set(GROUPS)) or ["none"]
-    with warehouse.turn(groups[0], TURN_WAIT_S) as first, warehouse.turn(
-        groups[-1] if len(groups) > 1 else "alone", TURN_WAIT_S if len(groups) > 1 else 0
-    ) as second:
+    with (
+        warehouse.turn(groups[0], TURN_WAIT_S) as first,
+        warehouse.turn(
+            groups[-1] if len(groups) > 1 else "alone", TURN_WAIT_S if len(groups) > 1 else 0
+        ) as second,
+    ):
         if not first or (len(groups) > 1 and not second):
             done.stepped_aside = "another collection of the same group is running"
             done.results = [Result(e, "skipped", done.stepped_aside) for e in chosen]
@@ -196,9 +198,7 @@ def _plan(
             passed_over.append((member, reason))
             if known and known.outcome in health.GOOD and at < known.next_allowed_at:
                 rest = f"the pool is not due: {member.id} answered lately"
-                return [], [
-                    (m, reason if m is member else rest) for m in members
-                ]
+                return [], [(m, reason if m is member else rest) for m in members]
         else:
             able.append(member)
     return able, passed_over

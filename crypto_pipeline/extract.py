@@ -9,7 +9,9 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from html.entities import html5
 from typing import Any, Literal
+from urllib.parse import urljoin
 
 from pydantic import ValidationError
 
@@ -124,7 +126,7 @@ def _rows(
         except ValidationError as problem:
             first = problem.errors(include_url=False, include_context=False)[0]
             column = ".".join(map(str, first["loc"])) or None
-            got = "" if first["type"] == "missing" else f" (got {str(first['input'])[:80]!r})"
+            got = "" if first["type"] == "missing" else f" (got {first['input']!r:.80})"
             reason = f"{column or 'row'}: {first['msg']}{got}"
             done.rejects.append(Reject(column, reason, _shown(record)))
         except (
@@ -141,7 +143,9 @@ def _judge(done: Extraction) -> Extraction:
         done.outcome = "changed"
         done.reason = f"{len(done.rejects)} of {wanted} records refused: {done.rejects[0].reason}"
         doubt = "most records of this answer were refused, so this one is not trusted either"
-        done.rejects += [Reject(None, doubt, _shown(row.model_dump(mode="json"))) for row in done.rows]
+        done.rejects += [
+            Reject(None, doubt, _shown(row.model_dump(mode="json"))) for row in done.rows
+        ]
         done.rows = []
     elif not done.rows:
         done.outcome, done.reason = "empty", f"all {done.left_out} records left out on purpose"
@@ -166,6 +170,11 @@ def _text(problem: Exception) -> str:
 # Bodies
 
 
+_FEED_ROOT = re.compile(rb"<(?:[\w.-]+:)?(?:rss|feed|rdf)\b", re.I)
+_FEED_END = re.compile(rb"</(?:[\w.-]+:)?(?:rss|feed|rdf)\s*>", re.I)
+_NAMED_ENTITY = re.compile(rb"&(?!(?:amp|lt|gt|quot|apos);)([A-Za-z][A-Za-z0-9]{1,31};)")
+
+
 def _json(body: bytes) -> Any:
     return json.loads(body.decode("utf-8-sig"))
 
@@ -173,27 +182,42 @@ def _json(body: bytes) -> Any:
 def _feed(body: bytes) -> list[dict[str, Any]]:
     """The entries of an RSS, RDF or Atom feed.
 
-    Raises ValueError when it is none. External entities are never read.
+    Raises ValueError when it is none. External entities are never read. The last entry of a feed
+    that has no end is left away: it may be cut anywhere, in its address too.
     """
     import fastfeedparser  # noqa: PLC0415  (only feeds pay for loading an XML parser)
 
-    if b"<!ENTITY" in body[:4096]:
+    ascii_only = body.replace(b"\0", b"")  # so that UTF-16 is searched as well
+    root = _FEED_ROOT.search(ascii_only)
+    if b"<!ENTITY" in ascii_only[: root.start() if root else 4096]:
         raise ValueError("the feed declares entities")
     try:
-        parsed = fastfeedparser.parse(body)
+        parsed = fastfeedparser.parse(_NAMED_ENTITY.sub(_numbered, body))
     except Exception as problem:  # the parser raises what its XML library raises
         raise ValueError(f"not a feed: {problem}") from None
+    whole = _FEED_END.search(ascii_only[-4096:])
+    site = parsed.feed.get("link") or ""
     return [
         {
             "title": entry.get("title"),
-            "link": entry.get("link") or entry.get("id"),
+            "link": _absolute(site, entry.get("link") or entry.get("id")),
             "published": _published(entry.get("published") or entry.get("updated")),
             "summary": entry.get("description") or entry.get("summary"),
             "author": entry.get("author"),
             "tags": [tag.get("term") for tag in entry.get("tags") or []],
         }
-        for entry in parsed.entries
+        for entry in (parsed.entries if whole else parsed.entries[:-1])
     ]
+
+
+def _numbered(match: re.Match[bytes]) -> bytes:
+    """An entity of HTML as numbers: XML knows five by name, and ends the text at any other."""
+    letters = html5.get(match.group(1).decode())
+    return "".join(f"&#{ord(c)};" for c in letters).encode() if letters else match.group()
+
+
+def _absolute(site: str, link: str | None) -> str | None:
+    return urljoin(site, link) if link and link.startswith("/") else link
 
 
 def _published(text: str | None) -> datetime | None:
@@ -214,7 +238,7 @@ _READERS: Mapping[str, Callable[[bytes], Any]] = {"json": _json, "feed": _feed}
 
 _THROTTLED = re.compile(
     r"rate.?limit|too many|too fast|throttl|quota|(?:limit|max\w*) (?:exceeded|reached)|"
-    r"exceed\w* .{0,30}limit|frequen|slow down|\b1015\b|max calls|max rate|credits",
+    r"exceed\w* .{0,30}limit|limit requests|frequen|slow down|\b1015\b|max calls|max rate|credits",
     re.I,
 )
 _BUSY = re.compile(
@@ -224,7 +248,9 @@ _BUSY = re.compile(
 )
 _FINE = re.compile(r"(?:ok|okay|success\w*|null|none|true|done|操作成功|成功|\d+)?\.?", re.I)
 _TITLE = re.compile(rb"<title[^>]*>(.*?)</title>", re.I | re.S)
-_WALL = re.compile(rb"just a moment|captcha|access denied|attention required|cf-chl|forbidden", re.I)
+_WALL = re.compile(
+    rb"just a moment|captcha|access denied|attention required|cf-chl|forbidden", re.I
+)
 
 
 def _by_status(answer: Answer) -> Extraction | None:
@@ -275,7 +301,7 @@ def _said(body: bytes) -> str:
         words = envelope(json.loads(body))
         if words:
             return words
-    except ValueError:
+    except (ValueError, RecursionError):
         pass
     title = _TITLE.search(body[:8000])
     shown = title.group(1) if title else re.sub(rb"<[^>]*>", b" ", body[:400])

@@ -235,7 +235,7 @@ class Fetcher:
         """How long to wait before the next try, or None when a retry would not help."""
         if made >= MAX_ATTEMPTS:
             return None
-        jitter = random.uniform(0.2, 0.5) * 2 ** (made - 1)
+        jitter = random.uniform(0.2, 0.5) * 2.0 ** (made - 1)
         if answer.status is None:
             return jitter
         if answer.status == 429 or answer.status in _RETRIED:
@@ -286,9 +286,7 @@ class Fetcher:
         )
         return answer, attempt
 
-    def _with_key(
-        self, request: Request
-    ) -> tuple[str, list[tuple[str, str]], dict[str, str]]:
+    def _with_key(self, request: Request) -> tuple[str, list[tuple[str, str]], dict[str, str]]:
         """The request's address and headers with the key put where it belongs."""
         url, params, headers = request.url, list(request.params), dict(request.headers)
         if request.body is not None:
@@ -413,7 +411,7 @@ def _is_private(name: str) -> bool:
     if name in ("", "localhost") or name.endswith((".localhost", ".local", ".internal")):
         return True
     try:
-        address = ipaddress.ip_address(name.split("%")[0])
+        address = ipaddress.ip_address(name.split("%", maxsplit=1)[0])
     except ValueError:
         return False
     return not address.is_global

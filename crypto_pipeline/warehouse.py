@@ -93,9 +93,15 @@ class Batch:
 
 @dataclass(slots=True)
 class Receipt:
-    """What became of a batch: rows that were new, by table and endpoint, or that it waits."""
+    """What became of a batch: rows that were new, by table and endpoint, or that it waits.
+
+    violations: tables whose rows break their declaration, with the columns and how many.
+    totals: rows each table holds now.
+    """
 
     stored: dict[str, dict[str, int]] = field(default_factory=dict)
+    violations: dict[str, str] = field(default_factory=dict)
+    totals: dict[str, int] = field(default_factory=dict)
     spooled: bool = False
     repeated: bool = False
     drained: int = 0
@@ -216,7 +222,9 @@ class Warehouse:
         memory = Memory()
         if SourceHealth.table.name in here:
             names = list(here[SourceHealth.table.name])
-            for values in connection.execute(f"SELECT {_list(names)} FROM source_health").fetchall():
+            for values in connection.execute(
+                f"SELECT {_list(names)} FROM source_health"
+            ).fetchall():
                 known = SourceHealth.model_validate(dict(zip(names, values, strict=True)))
                 memory.health[known.endpoint] = known
         if "coins" in here:
@@ -401,8 +409,9 @@ def _stage(batch: Batch, folder: Path) -> dict[str, str]:
         fields = ", ".join(f'row."{c.name}" AS "{c.name}"' for c in table.columns)
         size = max(16_777_216, 2 * longest)
         staged[table.name] = (
-            f"SELECT _endpoint, {fields} FROM (SELECT _endpoint, unnest(rows) AS row FROM read_json("
-            f"{_literal(file)}, format = 'newline_delimited', maximum_object_size = {size}, "
+            f"SELECT _endpoint, {fields} FROM (SELECT _endpoint, unnest(rows) AS row "
+            f"FROM read_json({_literal(file)}, format = 'newline_delimited', "
+            f"maximum_object_size = {size}, "
             f"columns = {{_endpoint: 'VARCHAR', rows: {_literal(f'STRUCT({struct})[]')}}}))"
         )
     return staged
@@ -428,6 +437,9 @@ def _load(
         for name, relation in staged.items():
             if name in TABLES and name != account:
                 receipt.stored[name] = _write_table(connection, TABLES[name], relation)
+                broken = _violations(connection, TABLES[name])
+                if broken:
+                    receipt.violations[name] = broken
         if account in staged:
             relation = _with_stored(staged[account], receipt)
             receipt.stored[account] = _write_table(connection, DataCollection, relation)
@@ -440,7 +452,25 @@ def _load(
     except BaseException:
         connection.execute("ROLLBACK")
         raise
+    sizes = connection.execute(
+        "SELECT table_name, estimated_size FROM duckdb_tables() "
+        "WHERE database_name = current_database()"
+    )
+    receipt.totals = dict(sizes.fetchall())
     return receipt
+
+
+def _violations(connection: duckdb.DuckDBPyConnection, model: type[Row]) -> str | None:
+    """Columns of the rows just written that lie outside their declared bounds."""
+    bounded = [(c.name, op, bound) for c in model.table.columns for op, bound in c.bounds]
+    if not bounded:
+        return None
+    counts = ", ".join(f'count(*) FILTER (NOT "{c}" {op} {bound!r})' for c, op, bound in bounded)
+    found = connection.execute(f"SELECT {counts} FROM stage_{model.table.name}").fetchone() or ()
+    broken = [
+        f"{c} {op} {b:g}: {n} rows" for (c, op, b), n in zip(bounded, found, strict=True) if n
+    ]
+    return "; ".join(broken) or None
 
 
 def _has(connection: duckdb.DuckDBPyConnection, collection_id: str) -> bool:
@@ -480,7 +510,9 @@ def _write_table(
     columns = [c for c in table.columns if c.name in available]
     names = _list([c.name for c in columns])
     selected = ", ".join(
-        f'round("{c.name}", {c.decimals}) AS "{c.name}"' if c.decimals is not None else f'"{c.name}"'
+        f'round("{c.name}", {c.decimals}) AS "{c.name}"'
+        if c.decimals is not None
+        else f'"{c.name}"'
         for c in columns
     )
     order = "ORDER BY " + _list([table.time, *table.key] if table.time else table.key)

@@ -1,5 +1,6 @@
 """Conformance: every endpoint, through the real extraction, over its sample and its recordings."""
 
+import json
 from datetime import UTC, datetime, timedelta
 from functools import cache
 
@@ -9,7 +10,14 @@ from crypto_pipeline.extract import Extraction, extract
 from crypto_pipeline.fetch import Answer
 from crypto_pipeline.sources import ENDPOINTS, SOURCES, Endpoint
 from crypto_pipeline.sources.spec import Ask
-from crypto_pipeline_tests.upstream import RECORDINGS, Asked, Recording, Recordings, _asked, sample_file
+from crypto_pipeline_tests.upstream import (
+    RECORDINGS,
+    SAMPLES,
+    Recording,
+    Recordings,
+    _asked,
+    sample_file,
+)
 
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
 IDS = sorted(ENDPOINTS)
@@ -49,9 +57,24 @@ def test_the_sample_becomes_rows(endpoint_id: str) -> None:
 
 
 @pytest.mark.parametrize("endpoint_id", IDS)
+def test_the_sample_becomes_the_rows_a_person_expects(endpoint_id: str) -> None:
+    file = SAMPLES / f"{endpoint_id}.expected.json"
+    assert file.exists(), f"{endpoint_id}: write the rows of its sample by hand into {file.name}"
+    expected = json.loads(file.read_text(encoding="utf-8"))
+    assert expected
+    found = [row.model_dump(mode="json") for row in sample_extraction(endpoint_id).rows]
+    for place, row in enumerate(expected):
+        for name, value in row.items():
+            got = found[place][name]
+            assert got == (pytest.approx(value) if isinstance(value, float) else value), name
+
+
+@pytest.mark.parametrize("endpoint_id", IDS)
 def test_the_keys_of_the_sample_are_unique(endpoint_id: str) -> None:
     key = ENDPOINTS[endpoint_id].table.table.key
-    keys = [tuple(getattr(row, name) for name in key) for row in sample_extraction(endpoint_id).rows]
+    keys = [
+        tuple(getattr(row, name) for name in key) for row in sample_extraction(endpoint_id).rows
+    ]
     assert len(set(keys)) == len(keys)
 
 

@@ -62,7 +62,8 @@ class Asked:
 
     def agreement(self, other: "Asked") -> int | None:
         """How well two requests of one place agree; None when they ask for different things."""
-        mine, theirs = defaultdict(list), defaultdict(list)
+        mine: dict[str, list[str]] = defaultdict(list)
+        theirs: dict[str, list[str]] = defaultdict(list)
         for store, query in ((mine, self.query), (theirs, other.query)):
             for name, value in query:
                 store[name].append(value)
@@ -72,6 +73,8 @@ class Asked:
                 score += 1
             elif not _VOLATILE.fullmatch(name):
                 return None
+        if isinstance(self.body, list) != isinstance(other.body, list):
+            return None
         if isinstance(self.body, Mapping) and isinstance(other.body, Mapping):
             for name in ("method", "type", "coin", "query"):
                 if self.body.get(name) != other.body.get(name):
@@ -357,15 +360,13 @@ class _Handler(BaseHTTPRequestHandler):
         if rule.fault == "html":
             kind, body = "text/html", b"<!DOCTYPE html><html><title>Welcome</title></html>"
         elif rule.fault == "bomb":
-            body = gzip.compress(b"0" * 60_000_000)
+            body = gzip.compress(b"0" * 8_000_000, 1)
             headers += (("Content-Encoding", "gzip"),)
         elif rule.fault == "gzip":
             body = gzip.compress(body)
             headers += (("Content-Encoding", "gzip"),)
         if rule.fault == "reset":
-            self.connection.setsockopt(
-                socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0)
-            )
+            self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             self.connection.close()
         elif rule.fault == "silent":
             time.sleep(3600)

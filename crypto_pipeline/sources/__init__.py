@@ -1,4 +1,7 @@
-"""Every source, found in the modules of this folder; no other module may contain a source's name."""
+"""Every source, found in the modules of this folder, in the order they are declared in.
+
+No module outside this folder may contain a source's name.
+"""
 
 import importlib
 import pkgutil
@@ -10,13 +13,14 @@ def _find() -> dict[str, Source]:
     found: dict[str, Source] = {}
     for module in sorted(m.name for m in pkgutil.iter_modules(__path__)):
         for value in vars(importlib.import_module(f"{__name__}.{module}")).values():
-            if isinstance(value, Source):
-                if found.get(value.name, value) is not value:
-                    raise SourceError(f"source {value.name!r}: declared twice")
-                if not value.endpoints:
-                    raise SourceError(f"source {value.name!r}: endpoints: has none")
-                found[value.name] = value
-    return dict(sorted(found.items()))
+            for source in value if isinstance(value, list | tuple) else [value]:
+                if isinstance(source, Source):
+                    if found.get(source.name, source) is not source:
+                        raise SourceError(f"source {source.name!r}: declared twice")
+                    if not source.endpoints:
+                        raise SourceError(f"source {source.name!r}: endpoints: has none")
+                    found[source.name] = source
+    return found
 
 
 SOURCES: dict[str, Source] = _find()

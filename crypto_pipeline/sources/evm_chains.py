@@ -1,34 +1,273 @@
-"""Nodes of EVM chains, asked over JSON-RPC for gas and blocks."""
+"""Nodes of EVM chains, asked over JSON-RPC for gas, the newest block and large transfers."""
 
+from collections.abc import Callable, Mapping
 from typing import Any
 
-from crypto_pipeline.sources.spec import Source
-from crypto_pipeline.sources.values import evm_gas, from_hex, seconds
-from crypto_pipeline.tables import BlockchainStats, GasPrice
+from crypto_pipeline.sources.spec import Key, Source
+from crypto_pipeline.sources.values import Said, at, evm_gas, from_hex, one, seconds
+from crypto_pipeline.tables import BlockchainStats, GasPrice, WhaleTransaction
 
-GAS = {"price": ["eth_gasPrice"], "fees": ["eth_feeHistory", "0x14", "latest", [10, 50, 90]]}
-BLOCK = {"block": ["eth_getBlockByNumber", "latest", False]}
+PRICE = {"price": ["eth_gasPrice"]}
+FEES = PRICE | {"history": ["eth_feeHistory", "0x14", "latest", [10, 50, 90]]}
+
+# No fee market after EIP-1559: the base fee is zero, or eth_feeHistory is not answered at all.
+# HyperEVM burns its base fee and takes no priority fees, so its price says everything.
+PRICED = ("bsc", "opbnb", "chiliz", "harmony", "hyperevm", "metis", "rootstock")
+
+# Merge-mined: elsewhere the difficulty is zero, or a constant that measures nothing.
+MINED = ("rootstock",)
+
+# What counts as a large transfer of a chain's own coin.
+LARGE = {
+    "ethereum": ("ETH", 100),
+    "bsc": ("BNB", 500),
+    "polygon": ("POL", 200_000),
+    "arbitrum": ("ETH", 50),
+    "base": ("ETH", 50),
+}
 
 
-def gas(answers: dict[str, Any]) -> dict[str, Any]:
-    return evm_gas(answers["price"], answers.get("fees"))
+def newest_block(body: Any) -> list[Any]:
+    """The block of an answer to eth_getBlockByNumber; right at the head it can be null."""
+    if at(body, "result") is None:
+        raise Said("the node has no newest block at hand, try again")
+    return one("result")(body)
 
 
-def newest_block(answers: dict[str, Any]) -> dict[str, Any]:
-    block = answers["block"]
+def transactions(body: Any) -> list[tuple[str, Mapping[str, Any]]]:
+    """Each transaction of a block, with the time of the block."""
+    [block] = newest_block(body)
+    return [(block["timestamp"], transaction) for transaction in block["transactions"]]
+
+
+def height(block: Mapping[str, Any]) -> dict[str, Any]:
+    """The blockchain_stats columns of a block."""
     return {
         "latest_block": from_hex(block["number"]),
         "latest_block_at": seconds(from_hex(block["timestamp"])),
-        "difficulty": from_hex(block["difficulty"]) or None,
     }
 
 
-ETHEREUM_PUBLICNODE = Source(
-    "ethereum_publicnode", "https://ethereum-rpc.publicnode.com", docs="https://www.publicnode.com"
-)
-ETHEREUM_PUBLICNODE.rpc(
-    GasPrice, GAS, row=gas, fixed={"blockchain": "ethereum"}, pool="ethereum_gas"
-)
-ETHEREUM_PUBLICNODE.rpc(
-    BlockchainStats, BLOCK, row=newest_block, fixed={"blockchain": "ethereum"}
-)
+def height_and_difficulty(block: Mapping[str, Any]) -> dict[str, Any]:
+    return height(block) | {"difficulty": from_hex(block["difficulty"])}
+
+
+def large_transfer(least: float) -> Callable[[Any], dict[str, Any] | None]:
+    """The whale_transactions row of one of `transactions`, None below so many coins.
+
+    Whether a transaction succeeded is in its receipt, which is not asked for: the rare large
+    transfer that was reverted looks the same.
+    """
+
+    def row(dated: tuple[str, Mapping[str, Any]]) -> dict[str, Any] | None:
+        time, transaction = dated
+        amount = from_hex(transaction["value"]) / 10**18
+        if amount < least:
+            return None
+        return {
+            "transaction_hash": transaction["hash"],
+            "from_address": transaction["from"],
+            "to_address": transaction["to"],
+            "amount": amount,
+            "timestamp": seconds(from_hex(time)),
+        }
+
+    return row
+
+
+def block_call(full: bool) -> dict[str, Any]:
+    call = {"jsonrpc": "2.0", "id": 1, "method": "eth_getBlockByNumber"}
+    return call | {"params": ["latest", full]}
+
+
+def node(
+    chain: str,
+    host: str,
+    base: str,
+    docs: str,
+    *,
+    calls: Mapping[str, Any] = FEES,
+    key: Key | None = None,
+    gap: float = 0.1,
+    whales: bool = False,
+) -> Source:
+    """A node: feeds the pools of its chain's gas and newest block."""
+    source = Source(f"{chain}_{host}", base, docs=docs, key=key, gap=gap)
+    path = "/{key}" if key and key.path else ""
+    fixed = {"blockchain": chain}
+    source.rpc(
+        GasPrice,
+        PRICE if chain in PRICED else calls,
+        path=path,
+        row=lambda answers: evm_gas(answers["price"], answers.get("history")),
+        fixed=fixed,
+        pool=f"{chain}_gas",
+    )
+    source.endpoint(
+        BlockchainStats,
+        path,
+        json=block_call(full=False),
+        records=newest_block,
+        row=height_and_difficulty if chain in MINED else height,
+        fixed=fixed,
+        pool=f"{chain}_stats",
+    )
+    if whales:
+        # A sample: one block, the newest, out of all since the last collection.
+        coin, least = LARGE[chain]
+        source.endpoint(
+            WhaleTransaction,
+            path,
+            json=block_call(full=True),
+            records=transactions,
+            row=large_transfer(least),
+            fixed=fixed | {"symbol": coin},
+        )
+    return source
+
+
+ALCHEMY = Key(env="ALCHEMY_API_KEY", path=True)
+CHAINSTACK = Key(env="CHAINSTACK_API_KEY", path=True)
+GETBLOCK = Key(env="GETBLOCK_API_KEY", path=True)
+INFURA = Key(env="INFURA_API_KEY", path=True)
+NODEREAL = Key(env="NODEREAL_API_KEY", path=True)
+NOWNODES = Key(env="NOWNODES_API_KEY", header="api-key")
+TATUM = Key(env="TATUM_API_KEY", header="x-api-key", required=False)
+
+BNB_DOCS = "https://docs.bnbchain.org/bnb-smart-chain/developers/json_rpc/json-rpc-endpoint/"
+DRPC_DOCS = "https://drpc.org/docs"
+HYPEREVM_DOCS = "https://hyperliquid.gitbook.io/hyperliquid-docs/for-developers/hyperevm/json-rpc"
+ONE_RPC_DOCS = "https://docs.1rpc.io"
+PUBLICNODE_DOCS = "https://www.publicnode.com"
+
+
+def publicnode(chain: str, subdomain: str = "", *, whales: bool = False) -> Source:
+    base = f"https://{subdomain or chain}-rpc.publicnode.com"
+    return node(chain, "publicnode", base, PUBLICNODE_DOCS, gap=0.2, whales=whales)
+
+
+def drpc(chain: str, subdomain: str = "") -> Source:
+    return node(chain, "drpc", f"https://{subdomain or chain}.drpc.org", DRPC_DOCS, gap=0.2)
+
+
+def one_rpc(chain: str, path: str) -> Source:
+    """1RPC counts requests by the day and promises neither batches nor fee history."""
+    base = f"https://1rpc.io/{path}"
+    return node(chain, "one_rpc", base, ONE_RPC_DOCS, calls=PRICE, gap=0.5)
+
+
+NODES = [
+    publicnode("ethereum", whales=True),
+    publicnode("bsc", whales=True),
+    publicnode("polygon", "polygon-bor", whales=True),
+    publicnode("arbitrum", "arbitrum-one", whales=True),
+    publicnode("base", whales=True),
+    publicnode("optimism"),
+    publicnode("avalanche", "avalanche-c-chain"),
+    publicnode("gnosis"),
+    publicnode("celo"),
+    publicnode("linea"),
+    publicnode("scroll"),
+    publicnode("moonbeam"),
+    publicnode("moonriver"),
+    publicnode("mantle"),
+    publicnode("blast"),
+    publicnode("sonic"),
+    publicnode("opbnb"),
+    publicnode("arbitrum_nova", "arbitrum-nova"),
+    publicnode("metis"),
+    publicnode("fraxtal"),
+    publicnode("taiko"),
+    publicnode("unichain"),
+    publicnode("soneium"),
+    publicnode("berachain"),
+    publicnode("cronos", "cronos-evm"),
+    publicnode("pulsechain"),
+    publicnode("chiliz"),
+    drpc("ethereum", "eth"),
+    drpc("polygon"),
+    drpc("bsc"),
+    drpc("arbitrum"),
+    drpc("optimism"),
+    drpc("base"),
+    one_rpc("ethereum", "eth"),
+    one_rpc("bsc", "bnb"),
+    one_rpc("arbitrum", "arb"),
+    one_rpc("base", "base"),
+    one_rpc("gnosis", "gnosis"),
+    node("ethereum", "flashbots", "https://rpc.flashbots.net", "https://docs.flashbots.net"),
+    node("ethereum", "mevblocker", "https://rpc.mevblocker.io", "https://docs.cow.fi/mevblocker"),
+    node(
+        "ethereum",
+        "tenderly",
+        "https://gateway.tenderly.co/public/mainnet",
+        "https://docs.tenderly.co/node",
+    ),
+    node("ethereum", "nodies", "https://ethereum-public.nodies.app", "https://docs.nodies.app"),
+    node("ethereum", "zan", "https://api.zan.top/eth-mainnet", "https://docs.zan.top"),
+    node("bsc", "dataseed", "https://bsc-dataseed1.bnbchain.org", BNB_DOCS),
+    node("bsc", "defibit", "https://bsc-dataseed1.defibit.io", BNB_DOCS),
+    node("bsc", "ninicoin", "https://bsc-dataseed1.ninicoin.io", BNB_DOCS),
+    node("arbitrum", "rpc", "https://arb1.arbitrum.io/rpc", "https://docs.arbitrum.io"),
+    node("optimism", "rpc", "https://mainnet.optimism.io", "https://docs.optimism.io"),
+    node("base", "rpc", "https://mainnet.base.org", "https://docs.base.org", gap=0.5),
+    node(
+        "avalanche",
+        "rpc",
+        "https://api.avax.network/ext/bc/C/rpc",
+        "https://build.avax.network/docs",
+    ),
+    node("gnosis", "rpc", "https://rpc.gnosischain.com", "https://docs.gnosischain.com"),
+    node("celo", "forno", "https://forno.celo.org", "https://docs.celo.org"),
+    node("linea", "rpc", "https://rpc.linea.build", "https://docs.linea.build"),
+    node("scroll", "rpc", "https://rpc.scroll.io", "https://docs.scroll.io"),
+    node("zksync", "rpc", "https://mainnet.era.zksync.io", "https://docs.zksync.io"),
+    node("sonic", "rpc", "https://rpc.soniclabs.com", "https://docs.soniclabs.com"),
+    node("mantle", "rpc", "https://rpc.mantle.xyz", "https://docs.mantle.xyz"),
+    node("sei", "rpc", "https://evm-rpc.sei-apis.com", "https://docs.sei.io/evm/reference"),
+    node("hyperevm", "rpc", "https://rpc.hyperliquid.xyz/evm", HYPEREVM_DOCS, gap=0.6),
+    node("cronos", "rpc", "https://evm.cronos.org", "https://docs.cronos.org"),
+    node("harmony", "rpc", "https://api.harmony.one", "https://docs.harmony.one"),
+    node("rootstock", "rpc", "https://public-node.rsk.co", "https://dev.rootstock.io"),
+    node("kaia", "rpc", "https://public-en.node.kaia.io", "https://docs.kaia.io"),
+    node("monad", "rpc", "https://rpc.monad.xyz", "https://docs.monad.xyz"),
+    node("flare", "rpc", "https://flare-api.flare.network/ext/C/rpc", "https://dev.flare.network"),
+    node(
+        "ethereum",
+        "alchemy",
+        "https://eth-mainnet.g.alchemy.com/v2",
+        "https://www.alchemy.com/docs",
+        key=ALCHEMY,
+    ),
+    node(
+        "ethereum",
+        "chainstack",
+        "https://ethereum-mainnet.core.chainstack.com",
+        "https://docs.chainstack.com",
+        key=CHAINSTACK,
+    ),
+    node(
+        "ethereum", "getblock", "https://go.getblock.io", "https://getblock.io/docs/", key=GETBLOCK
+    ),
+    node(
+        "ethereum", "infura", "https://mainnet.infura.io/v3", "https://docs.infura.io", key=INFURA
+    ),
+    node(
+        "ethereum", "nownodes", "https://eth.nownodes.io", "https://nownodes.io/docs", key=NOWNODES
+    ),
+    node(
+        "ethereum",
+        "tatum",
+        "https://ethereum-mainnet.gateway.tatum.io",
+        "https://docs.tatum.io",
+        key=TATUM,
+        gap=12,
+    ),
+    node(
+        "bsc",
+        "nodereal",
+        "https://bsc-mainnet.nodereal.io/v1",
+        "https://docs.nodereal.io",
+        key=NODEREAL,
+    ),
+]

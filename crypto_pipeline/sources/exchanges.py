@@ -1,8 +1,45 @@
 """Exchanges: prices and candles of spot markets."""
 
-from crypto_pipeline.sources.spec import Pairs, Source
-from crypto_pipeline.sources.values import candle, millis, pairs, ticker
+from collections.abc import Mapping
+from typing import Any
+
+from crypto_pipeline.sources.spec import Pairs, Source, ago, hours, minutes, now
+from crypto_pipeline.sources.values import (
+    at,
+    candle,
+    iso,
+    millis,
+    nanos,
+    pairs,
+    parallel,
+    percent,
+    seconds,
+    ticker,
+)
 from crypto_pipeline.tables import Candle, MarketPrice
+
+FIVE = {"interval": "5m"}
+
+
+def no_dollars(pair: str, price: Any, **about: Any) -> dict[str, Any] | None:
+    """`ticker` for joined names of an exchange that has no market in US dollars proper.
+
+    A name that ends in USD there is quoted in another coin: XRPRLUSD is XRP in RLUSD.
+    """
+    name = pair.upper()
+    if name.endswith("USD") and not name.endswith(("FDUSD", "PYUSD")):
+        return None
+    return ticker(pair, price, **about)
+
+
+def with_dollars(pair: str, price: Any, **about: Any) -> dict[str, Any] | None:
+    """`ticker` for joined names of an exchange with markets in US dollars and none in TUSD, BUSD.
+
+    DOTUSD is DOT in dollars there, not DO in TUSD.
+    """
+    names = (pair[:-3], "USD") if pair.upper().endswith("USD") else pair
+    return ticker(names, price, source_id=pair, **about)
+
 
 BINANCE = Source(
     "binance",
@@ -13,12 +50,12 @@ BINANCE = Source(
 BINANCE.endpoint(
     MarketPrice,
     "/api/v3/ticker/24hr",
-    params={"symbolStatus": "TRADING"},
-    row=lambda t: ticker(
+    params={"symbolStatus": "TRADING", "type": "MINI"},
+    row=lambda t: no_dollars(
         t["symbol"],
         t["lastPrice"],
         quote_volume=t["quoteVolume"],
-        change_pct=t["priceChangePercent"],
+        opened=t["openPrice"],
         at=millis(t["closeTime"]),
     ),
 )
@@ -28,8 +65,34 @@ BINANCE.endpoint(
     "/api/v3/klines",
     params={"symbol": "{each}", "interval": "5m", "limit": 100},
     each=Pairs("{base}USDT", "USDT"),
-    fixed={"interval": "5m"},
+    fixed=FIVE,
     row=lambda k: candle(millis(k[0]), *k[1:6]),
+)
+
+COINBASE_EXCHANGE = Source(
+    "coinbase_exchange",
+    "https://api.exchange.coinbase.com",
+    docs="https://docs.cdp.coinbase.com/exchange/reference",
+    aliases={"CGLD": "CELO"},
+)
+
+
+def coinbase_stats(product: tuple[str, Mapping[str, Any]]) -> dict[str, Any] | None:
+    name, stats = product
+    day = stats["stats_24hour"]
+    return ticker(name, day["last"], base_volume=day["volume"], opened=day["open"])
+
+
+COINBASE_EXCHANGE.endpoint(MarketPrice, "/products/stats", records=pairs(), row=coinbase_stats)
+
+COINBASE_EXCHANGE.endpoint(
+    Candle,
+    "/products/{each}/candles",
+    params={"granularity": 300},
+    each=Pairs("{base}-USD", "USD", names={"TRX": None}),
+    fixed=FIVE,
+    # time, low, high, open, close
+    row=lambda k: candle(seconds(k[0]), k[3], k[2], k[1], k[4], k[5]),
 )
 
 KRAKEN = Source("kraken", "https://api.kraken.com", docs="https://docs.kraken.com/api", gap=0.5)
@@ -39,5 +102,1059 @@ KRAKEN.endpoint(
     "/0/public/Ticker",
     params={"assetVersion": 1},
     records=pairs("result"),
-    row=lambda p: ticker(p[0], p[1]["c"][0], base_volume=p[1]["v"][1]),
+    # AAVE/USD:BTNL is a market of another venue; `o` is the price at midnight, not 24 hours ago.
+    row=lambda p: None if ":" in p[0] else ticker(p[0], p[1]["c"][0], base_volume=p[1]["v"][1]),
+)
+
+
+def kraken_candles(body: Any) -> list[Any]:
+    """The one list under result: asked for XBTUSD, the answer comes under XXBTZUSD."""
+    found = [value for name, value in at(body, "result").items() if name != "last"]
+    if len(found) != 1:
+        raise KeyError(f"{len(found)} pairs under result where one was asked for")
+    return list(found[0])
+
+
+KRAKEN.endpoint(
+    Candle,
+    "/0/public/OHLC",
+    params={"pair": "{each}", "interval": 5, "since": ago(hours=9)},
+    records=kraken_candles,
+    each=Pairs("{base}USD", "USD", names={"BTC": "XBT", "DOGE": "XDG"}),
+    fixed=FIVE,
+    row=lambda k: candle(seconds(k[0]), *k[1:5], k[6]),
+)
+
+OKX = Source("okx", "https://www.okx.com", docs="https://www.okx.com/docs-v5/en/")
+
+OKX.endpoint(
+    MarketPrice,
+    "/api/v5/market/tickers",
+    params={"instType": "SPOT"},
+    records="data",
+    row=lambda t: ticker(
+        t["instId"],
+        t["last"],
+        quote_volume=t["volCcy24h"],
+        opened=t["open24h"],
+        at=millis(t["ts"]),
+    ),
+)
+
+OKX.endpoint(
+    Candle,
+    "/api/v5/market/candles",
+    params={"instId": "{each}", "bar": "5m", "limit": 100},
+    records="data",
+    each=Pairs("{base}-USDT", "USDT"),
+    fixed=FIVE,
+    row=lambda k: candle(millis(k[0]), *k[1:6]),
+)
+
+BYBIT = Source(
+    "bybit", "https://api.bybit.com", docs="https://bybit-exchange.github.io/docs/v5/market/tickers"
+)
+
+BYBIT.endpoint(
+    MarketPrice,
+    "/v5/market/tickers",
+    params={"category": "spot"},
+    records="result.list",
+    row=lambda t: no_dollars(
+        t["symbol"],
+        t["lastPrice"],
+        quote_volume=t["turnover24h"],
+        change_pct=percent(t["price24hPcnt"]),
+    ),
+)
+
+BYBIT.endpoint(
+    Candle,
+    "/v5/market/kline",
+    params={"category": "spot", "symbol": "{each}", "interval": 5, "limit": 100},
+    records="result.list",
+    each=Pairs("{base}USDT", "USDT"),
+    fixed=FIVE,
+    row=lambda k: candle(millis(k[0]), *k[1:6]),
+)
+
+KUCOIN = Source("kucoin", "https://api.kucoin.com", docs="https://www.kucoin.com/docs-new")
+
+KUCOIN.endpoint(
+    MarketPrice,
+    "/api/v1/market/allTickers",
+    records="data.ticker",
+    row=lambda t: ticker(
+        t["symbol"],
+        t["last"],
+        quote_volume=t["volValue"],
+        change_pct=percent(t["changeRate"]),
+    ),
+)
+
+KUCOIN.endpoint(
+    Candle,
+    "/api/v1/market/candles",
+    params={"type": "5min", "symbol": "{each}", "startAt": ago(hours=9)},
+    records="data",
+    each=Pairs("{base}-USDT", "USDT"),
+    fixed=FIVE,
+    # time, open, close, high, low
+    row=lambda k: candle(seconds(k[0]), k[1], k[3], k[4], k[2], k[5]),
+)
+
+GATE = Source("gate", "https://api.gateio.ws", docs="https://www.gate.com/docs/developers/apiv4/")
+
+GATE.endpoint(
+    MarketPrice,
+    "/api/v4/spot/tickers",
+    row=lambda t: ticker(
+        t["currency_pair"],
+        t["last"],
+        quote_volume=t["quote_volume"],
+        change_pct=t["change_percentage"],
+    ),
+)
+
+GATE.endpoint(
+    Candle,
+    "/api/v4/spot/candlesticks",
+    params={"currency_pair": "{each}", "interval": "5m", "limit": 100},
+    each=Pairs("{base}_USDT", "USDT"),
+    fixed=FIVE,
+    # time, volume in quote currency, close, high, low, open, volume in coins
+    row=lambda k: candle(seconds(k[0]), k[5], k[3], k[4], k[2], k[6]),
+)
+
+BITGET = Source(
+    "bitget",
+    "https://api.bitget.com",
+    docs="https://www.bitget.com/api-doc/spot/market/Get-Tickers",
+)
+
+BITGET.endpoint(
+    MarketPrice,
+    "/api/v2/spot/market/tickers",
+    records="data",
+    row=lambda t: no_dollars(
+        t["symbol"],
+        t["lastPr"],
+        quote_volume=t["quoteVolume"],
+        change_pct=percent(t["change24h"]),
+        at=millis(t["ts"]),
+    ),
+)
+
+BITGET.endpoint(
+    Candle,
+    "/api/v2/spot/market/candles",
+    params={"symbol": "{each}", "granularity": "5min", "limit": 100},
+    records="data",
+    each=Pairs("{base}USDT", "USDT"),
+    fixed=FIVE,
+    row=lambda k: candle(millis(k[0]), *k[1:6]),
+)
+
+MEXC = Source(
+    "mexc",
+    "https://api.mexc.com",
+    docs="https://www.mexc.com/api-docs/spot-v3/introduction",
+    aliases={"XBT": "XBT"},  # another coin there
+)
+
+MEXC.endpoint(
+    MarketPrice,
+    "/api/v3/ticker/24hr",
+    row=lambda t: no_dollars(
+        t["symbol"],
+        t["lastPrice"],
+        base_volume=t["volume"],
+        quote_volume=t["quoteVolume"],
+        change_pct=percent(t["priceChangePercent"]),
+        at=millis(t["closeTime"]),
+    ),
+)
+
+MEXC.endpoint(
+    Candle,
+    "/api/v3/klines",
+    params={"symbol": "{each}", "interval": "5m", "limit": 100},
+    each=Pairs("{base}USDT", "USDT"),
+    fixed=FIVE,
+    row=lambda k: candle(millis(k[0]), *k[1:6]),
+)
+
+HTX = Source("htx", "https://api.huobi.pro", docs="https://www.htx.com/en-us/opend/newApiPages/")
+
+HTX.endpoint(
+    MarketPrice,
+    "/market/tickers",
+    records="data",
+    # `amount` is in coins, `vol` in quote currency
+    row=lambda t: no_dollars(t["symbol"], t["close"], quote_volume=t["vol"], opened=t["open"]),
+)
+
+HTX.endpoint(
+    Candle,
+    "/market/history/kline",
+    params={"symbol": "{each}", "period": "5min", "size": 100},
+    records="data",
+    each=Pairs("{base}usdt", "USDT", lower=True),
+    fixed=FIVE,
+    row=lambda k: candle(seconds(k["id"]), k["open"], k["high"], k["low"], k["close"], k["amount"]),
+)
+
+BITFINEX = Source(
+    "bitfinex",
+    "https://api-pub.bitfinex.com",
+    docs="https://docs.bitfinex.com/reference/rest-public-tickers",
+    aliases={
+        "UST": "USDT",
+        "UDC": "USDC",
+        "TSD": "TUSD",
+        "EUT": "EURT",
+        "TERRAUST": "USTC",
+        "ALG": "ALGO",
+        "AMP": "AMPL",
+        "ATO": "ATOM",
+        "BCHABC": "XEC",
+        "BCHN": "BCH",
+        "DSH": "DASH",
+        "IOT": "IOTA",
+        "LUNA": "LUNC",
+        "LUNA2": "LUNA",
+        "MNA": "MANA",
+        "QTM": "QTUM",
+        "STJ": "STORJ",
+        "WAX": "WAXP",
+    },
+    gap=0.2,
+)
+
+
+def bitfinex_ticker(t: list[Any]) -> dict[str, Any] | None:
+    """Pairs begin with t; what begins with f is a currency that is lent, in other columns."""
+    name = t[0]
+    if not name.startswith("t"):
+        return None
+    base, colon, quote = name[1:].partition(":")
+    if not colon:
+        base, quote = name[1:-3], name[-3:]
+    quote = BITFINEX.aliases.get(quote, quote)
+    return ticker((base, quote), t[7], base_volume=t[8], change_pct=percent(t[6]), source_id=name)
+
+
+BITFINEX.endpoint(MarketPrice, "/v2/tickers", params={"symbols": "ALL"}, row=bitfinex_ticker)
+
+BITFINEX.endpoint(
+    Candle,
+    "/v2/candles/trade:5m:t{each}/hist",
+    params={"limit": 100},
+    each=Pairs(
+        "{base}USD",
+        "USD",
+        names={"DOGE": "DOGE:", "LINK": "LINK:", "AVAX": "AVAX:", "BNB": None},
+    ),
+    fixed=FIVE,
+    # time, open, close, high, low
+    row=lambda k: candle(millis(k[0]), k[1], k[3], k[4], k[2], k[5]),
+)
+
+BITSTAMP = Source("bitstamp", "https://www.bitstamp.net", docs="https://www.bitstamp.net/api/")
+
+BITSTAMP.endpoint(
+    MarketPrice,
+    "/api/v2/ticker/",
+    # perpetuals are listed too, as BTC/USD-PERP
+    row=lambda t: (
+        None
+        if t.get("market_type", "SPOT") != "SPOT" or t["pair"].endswith("PERP")
+        else ticker(
+            t["pair"],
+            t["last"],
+            base_volume=t["volume"],
+            change_pct=t["percent_change_24"],
+            at=seconds(t["timestamp"]),
+        )
+    ),
+)
+
+BITSTAMP.endpoint(
+    Candle,
+    "/api/v2/ohlc/{each}/",
+    params={"step": 300, "limit": 100},
+    records="data.ohlc",
+    each=Pairs("{base}usd", "USD", names={"BNB": None, "TRX": None}, lower=True),
+    fixed=FIVE,
+    row=lambda k: candle(
+        seconds(k["timestamp"]), k["open"], k["high"], k["low"], k["close"], k["volume"]
+    ),
+)
+
+GEMINI = Source(
+    "gemini", "https://api.gemini.com", docs="https://docs.gemini.com/rest/market-data", gap=0.2
+)
+
+
+def gemini_ticker(t: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Names are joined: BTCGUSD and BTCRLUSD are quoted in GUSD and RLUSD, PAXGUSD in dollars."""
+    name = t["pair"]
+    if name.endswith(("GUSD", "RLUSD")) and name != "PAXGUSD":
+        return None
+    return with_dollars(name, t["price"], change_pct=percent(t["percentChange24h"]))
+
+
+GEMINI.endpoint(MarketPrice, "/v1/pricefeed", row=gemini_ticker)
+
+GEMINI.endpoint(
+    Candle,
+    "/v2/candles/{each}/5m",
+    each=Pairs("{base}usd", "USD", names={"ADA": None, "BNB": None, "TRX": None}, lower=True),
+    fixed=FIVE,
+    row=lambda k: candle(millis(k[0]), *k[1:6]),
+)
+
+CRYPTOCOM = Source(
+    "cryptocom",
+    "https://api.crypto.com/exchange/v1",
+    docs="https://exchange-docs.crypto.com/exchange/v1/rest-ws/index.html",
+)
+
+CRYPTOCOM.endpoint(
+    MarketPrice,
+    "/public/get-tickers",
+    records="result.data",
+    # `a` is the last trade, not the ask (that is `k`); `vv` is in US dollars
+    row=lambda t: ticker(
+        t["i"],
+        t["a"],
+        quote_volume=t["vv"],
+        change_pct=percent(t["c"]),
+        at=millis(t["t"]),
+    ),
+)
+
+CRYPTOCOM.endpoint(
+    Candle,
+    "/public/get-candlestick",
+    params={"instrument_name": "{each}", "timeframe": "5m", "count": 100},
+    records="result.data",
+    each=Pairs("{base}_USD", "USD", names={"BNB": None, "TRX": None}),
+    fixed=FIVE,
+    row=lambda k: candle(millis(k["t"]), k["o"], k["h"], k["l"], k["c"], k["v"]),
+)
+
+BINANCE_US = Source(
+    "binance_us",
+    "https://api.binance.us",
+    docs="https://docs.binance.us/#get-24h-price-change-statistics",
+)
+
+BINANCE_US.endpoint(
+    MarketPrice,
+    "/api/v3/ticker/24hr",
+    # many markets there stand still: without a trade in 24 hours the last price is an old one
+    row=lambda t: (
+        None
+        if not t["count"]
+        else with_dollars(
+            t["symbol"],
+            t["lastPrice"],
+            quote_volume=t["quoteVolume"],
+            change_pct=t["priceChangePercent"],
+            at=millis(t["closeTime"]),
+        )
+    ),
+)
+
+BINANCE_US.endpoint(
+    Candle,
+    "/api/v3/klines",
+    params={"symbol": "{each}", "interval": "5m", "limit": 100},
+    each=Pairs("{base}USDT", "USDT", names={"TRX": None}),
+    fixed=FIVE,
+    row=lambda k: candle(millis(k[0]), *k[1:6]),
+)
+
+POLONIEX = Source(
+    "poloniex",
+    "https://api.poloniex.com",
+    docs="https://api-docs.poloniex.com/spot/api/public/market-data",
+)
+
+POLONIEX.endpoint(
+    MarketPrice,
+    "/markets/ticker24h",
+    row=lambda t: ticker(
+        t["symbol"],
+        t["close"],
+        quote_volume=t["amount"],
+        change_pct=percent(t["dailyChange"]),
+        at=millis(t["ts"]),
+    ),
+)
+
+POLONIEX.endpoint(
+    Candle,
+    "/markets/{each}/candles",
+    params={"interval": "MINUTE_5", "limit": 100},
+    each=Pairs("{base}_USDT", "USDT", names={"BNB": None}),
+    fixed=FIVE,
+    # low, high, open, close, volume in quote currency, volume in coins; the time is in column 12
+    row=lambda k: candle(millis(k[12]), k[2], k[1], k[0], k[3], k[5]),
+)
+
+LBANK = Source(
+    "lbank",
+    "https://api.lbank.info",
+    docs="https://www.lbank.com/en-US/docs/",
+    aliases={"XBT": "XBT"},  # another coin there
+)
+
+LBANK.endpoint(
+    MarketPrice,
+    "/v2/ticker/24hr.do",
+    params={"symbol": "all"},
+    records="data",
+    row=lambda t: ticker(
+        t["symbol"],
+        t["ticker"]["latest"],
+        quote_volume=t["ticker"]["turnover"],
+        change_pct=t["ticker"]["change"],
+        at=millis(t["timestamp"]),
+    ),
+)
+
+LBANK.endpoint(
+    Candle,
+    "/v2/kline.do",
+    params={"symbol": "{each}", "size": 100, "type": "minute5", "time": ago(minutes=500)},
+    records="data",
+    each=Pairs("{base}_usdt", "USDT", lower=True),
+    fixed=FIVE,
+    row=lambda k: candle(seconds(k[0]), *k[1:6]),
+)
+
+WHITEBIT = Source(
+    "whitebit",
+    "https://whitebit.com",
+    docs="https://docs.whitebit.com/public/http-v4/#market-activity",
+)
+
+WHITEBIT.endpoint(
+    MarketPrice,
+    "/api/v4/public/ticker",
+    records=pairs(),
+    row=lambda p: (
+        None
+        if p[1]["isFrozen"]
+        else ticker(
+            p[0],
+            p[1]["last_price"],
+            quote_volume=p[1]["quote_volume"],
+            change_pct=p[1]["change"],
+        )
+    ),
+)
+
+WHITEBIT.endpoint(
+    Candle,
+    "/api/v1/public/kline",
+    params={"market": "{each}", "interval": "5m", "limit": 100},
+    records="result",
+    each=Pairs("{base}_USDT", "USDT"),
+    fixed=FIVE,
+    # time, open, close, high, low
+    row=lambda k: candle(seconds(k[0]), k[1], k[3], k[4], k[2], k[5]),
+)
+
+BINGX = Source("bingx", "https://open-api.bingx.com", docs="https://bingx-api.github.io/docs/")
+
+BINGX.endpoint(
+    MarketPrice,
+    "/openApi/spot/v1/ticker/24hr",
+    params={"timestamp": now("ms")},
+    records="data",
+    row=lambda t: ticker(
+        t["symbol"],
+        t["lastPrice"],
+        quote_volume=t["quoteVolume"],
+        opened=t["openPrice"],
+        at=millis(t["closeTime"]),
+    ),
+)
+
+BINGX.endpoint(
+    Candle,
+    "/openApi/spot/v1/market/kline",
+    params={"symbol": "{each}", "interval": "5m", "limit": 100, "timestamp": now("ms")},
+    records="data",
+    each=Pairs("{base}-USDT", "USDT"),
+    fixed=FIVE,
+    row=lambda k: candle(millis(k[0]), *k[1:6]),
+)
+
+XT = Source("xt", "https://sapi.xt.com", docs="https://doc.xt.com/")
+
+XT.endpoint(
+    MarketPrice,
+    "/v4/public/ticker/24h",
+    records="result",
+    row=lambda t: ticker(
+        t["s"],
+        t["c"],
+        quote_volume=t["v"],
+        change_pct=percent(t["cr"]),
+        at=millis(t["t"]),
+    ),
+)
+
+XT.endpoint(
+    Candle,
+    "/v4/public/kline",
+    params={"symbol": "{each}", "interval": "5m", "limit": 100},
+    records="result",
+    each=Pairs("{base}_usdt", "USDT", lower=True),
+    fixed=FIVE,
+    # `q` is in coins, `v` in quote currency
+    row=lambda k: candle(millis(k["t"]), k["o"], k["h"], k["l"], k["c"], k["q"]),
+)
+
+BITRUE = Source(
+    "bitrue",
+    "https://www.bitrue.com",
+    docs="https://github.com/Bitrue-exchange/Spot-official-api-docs",
+)
+
+BITRUE.endpoint(
+    MarketPrice,
+    "/api/v1/ticker/24hr",
+    min_interval=minutes(15),
+    row=lambda t: no_dollars(
+        t["symbol"],
+        t["lastPrice"],
+        quote_volume=t["quoteVolume"],
+        change_pct=t["priceChangePercent"],
+        at=millis(t["closeTime"]),
+    ),
+)
+
+BITRUE.endpoint(
+    Candle,
+    "/api/v1/market/kline",
+    params={"symbol": "{each}", "scale": "5m", "limit": 100},
+    records="data",
+    each=Pairs("{base}USDT", "USDT"),
+    fixed=FIVE,
+    row=lambda k: candle(seconds(k["i"]), k["o"], k["h"], k["l"], k["c"], k["v"]),
+)
+
+DIGIFINEX = Source(
+    "digifinex", "https://openapi.digifinex.com", docs="https://docs.digifinex.com/", gap=1
+)
+
+DIGIFINEX.endpoint(
+    MarketPrice,
+    "/v3/ticker",
+    records="ticker",
+    min_interval=minutes(15),
+    # `vol` is in coins; `base_vol`, in spite of its name, in quote currency
+    row=lambda t: ticker(
+        t["symbol"], t["last"], quote_volume=t["base_vol"], change_pct=t["change"]
+    ),
+)
+
+DIGIFINEX.endpoint(
+    Candle,
+    "/v3/kline",
+    params={"symbol": "{each}", "period": 5},
+    records="data",
+    each=Pairs("{base}_usdt", "USDT", lower=True),
+    fixed=FIVE,
+    # time, volume, close, high, low, open
+    row=lambda k: candle(seconds(k[0]), k[5], k[3], k[4], k[2], k[1]),
+)
+
+BIGONE = Source("bigone", "https://big.one/api/v3", docs="https://open.big.one/docs/spot/tickers/")
+
+BIGONE.endpoint(
+    MarketPrice,
+    "/asset_pairs/tickers",
+    records="data",
+    min_interval=minutes(15),
+    row=lambda t: ticker(
+        t["asset_pair_name"], t["close"], base_volume=t["volume"], opened=t["open"]
+    ),
+)
+
+BIGONE.endpoint(
+    Candle,
+    "/asset_pairs/{each}/candles",
+    params={"period": "min5", "limit": 100},
+    records="data",
+    each=Pairs("{base}-USDT", "USDT", names={"BNB": None, "AVAX": None}),
+    fixed=FIVE,
+    row=lambda k: candle(iso(k["time"]), k["open"], k["high"], k["low"], k["close"], k["volume"]),
+)
+
+COINEX = Source("coinex", "https://api.coinex.com/v2", docs="https://docs.coinex.com/api/v2/")
+
+COINEX.endpoint(
+    MarketPrice,
+    "/spot/ticker",
+    records="data",
+    min_interval=minutes(15),
+    row=lambda t: no_dollars(t["market"], t["last"], quote_volume=t["value"], opened=t["open"]),
+)
+
+COINEX.endpoint(
+    Candle,
+    "/spot/kline",
+    params={"market": "{each}", "period": "5min", "limit": 100},
+    records="data",
+    each=Pairs("{base}USDT", "USDT"),
+    fixed=FIVE,
+    # answers were seen with `volume` and `value` in each other's place: no volume
+    row=lambda k: candle(millis(k["created_at"]), k["open"], k["high"], k["low"], k["close"], None),
+)
+
+
+def hitbtc_ticker(market: tuple[str, Mapping[str, Any]]) -> dict[str, Any] | None:
+    name, t = market
+    return no_dollars(
+        name,
+        t["last"],
+        quote_volume=t["volume_quote"],
+        opened=t["open"],
+        at=iso(t["timestamp"]),
+    )
+
+
+HITBTC = Source("hitbtc", "https://api.hitbtc.com/api/3", docs="https://api.hitbtc.com/")
+
+HITBTC.endpoint(
+    MarketPrice,
+    "/public/ticker",
+    records=pairs(),
+    min_interval=minutes(15),
+    row=hitbtc_ticker,
+)
+
+HITBTC.endpoint(
+    Candle,
+    "/public/candles/{each}",
+    params={"period": "M5", "limit": 100},
+    each=Pairs("{base}USDT", "USDT"),
+    fixed=FIVE,
+    row=lambda k: candle(
+        iso(k["timestamp"]), k["open"], k["max"], k["min"], k["close"], k["volume"]
+    ),
+)
+
+FMFWIO = Source("fmfwio", "https://api.fmfw.io/api/3", docs="https://api.fmfw.io/")
+
+FMFWIO.endpoint(
+    MarketPrice,
+    "/public/ticker",
+    records=pairs(),
+    min_interval=minutes(15),
+    row=hitbtc_ticker,
+)
+
+PHEMEX = Source("phemex", "https://api.phemex.com", docs="https://phemex-docs.github.io/")
+
+
+def phemex_ticker(t: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Integers in units of 1e-8: so are all spot prices, and turnover in USDT."""
+    name = t["symbol"].removeprefix("s")
+    return ticker(
+        name,
+        t["lastEp"] / 1e8,
+        quote_volume=t["turnoverEv"] / 1e8 if name.endswith("USDT") else None,
+        opened=t["openEp"] / 1e8,
+        at=nanos(t["timestamp"]),
+        source_id=t["symbol"],
+    )
+
+
+PHEMEX.endpoint(
+    MarketPrice,
+    "/md/spot/ticker/24hr/all",
+    records="result",
+    min_interval=minutes(15),
+    row=phemex_ticker,
+)
+
+DERIBIT = Source(
+    "deribit",
+    "https://www.deribit.com/api/v2",
+    docs="https://docs.deribit.com/#public-get_book_summary_by_currency",
+)
+
+
+def deribit_ticker(t: Mapping[str, Any]) -> dict[str, Any] | None:
+    """A spot market is named BASE_QUOTE; a name with more to it is a future or an option."""
+    base, quote, name = t["base_currency"], t["quote_currency"], t["instrument_name"]
+    if name != f"{base}_{quote}":
+        return None
+    return ticker(
+        name,
+        t["last"],
+        base_volume=t["volume"],
+        change_pct=t["price_change"],
+        at=millis(t["creation_timestamp"]),
+    )
+
+
+DERIBIT.endpoint(
+    MarketPrice,
+    "/public/get_book_summary_by_currency",
+    params={"currency": "USDC", "kind": "spot"},
+    records="result",
+    min_interval=minutes(15),
+    row=deribit_ticker,
+)
+
+DERIBIT.endpoint(
+    Candle,
+    "/public/get_tradingview_chart_data",
+    params={
+        "instrument_name": "{each}",
+        "resolution": 5,
+        "start_timestamp": ago("ms", hours=9),
+        "end_timestamp": now("ms"),
+    },
+    records=parallel("result", "ticks", "open", "high", "low", "close", "volume"),
+    each={
+        "BTC_USDC": {"symbol": "BTC", "quote": "USDC"},
+        "ETH_USDC": {"symbol": "ETH", "quote": "USDC"},
+    },
+    fixed=FIVE,
+    row=lambda k: candle(millis(k[0]), *k[1:]),
+)
+
+BACKPACK = Source(
+    "backpack", "https://api.backpack.exchange/api/v1", docs="https://docs.backpack.exchange/"
+)
+
+BACKPACK.endpoint(
+    MarketPrice,
+    "/tickers",
+    min_interval=minutes(15),
+    # perpetuals (_PERP) and tokenised stocks (MU.US) stand in the same list
+    row=lambda t: (
+        None
+        if t["symbol"].endswith("_PERP") or "." in t["symbol"]
+        else ticker(
+            t["symbol"],
+            t["lastPrice"],
+            quote_volume=t["quoteVolume"],
+            change_pct=percent(t["priceChangePercent"]),
+        )
+    ),
+)
+
+BACKPACK.endpoint(
+    Candle,
+    "/klines",
+    params={"symbol": "{each}", "interval": "5m", "startTime": ago(hours=9)},
+    each={
+        f"{symbol}_USDC": {"symbol": symbol, "quote": "USDC"}
+        for symbol in ("BTC", "ETH", "SOL", "XRP")
+    },
+    fixed=FIVE,
+    # without a trade all prices are null
+    row=lambda k: (
+        None
+        if k["open"] is None
+        else candle(iso(k["start"]), k["open"], k["high"], k["low"], k["close"], k["volume"])
+    ),
+)
+
+WOO = Source("woo", "https://api.woox.io", docs="https://developer.woox.io/")
+
+WOO.endpoint(
+    Candle,
+    "/v3/public/klineHistory",
+    params={"symbol": "{each}", "type": "5m", "limit": 100},
+    records="data.rows",
+    each=Pairs("SPOT_{base}_USDT", "USDT"),
+    fixed=FIVE,
+    row=lambda k: candle(
+        millis(k["startTimestamp"]), k["open"], k["high"], k["low"], k["close"], k["volume"]
+    ),
+)
+
+TOOBIT = Source("toobit", "https://api.toobit.com", docs="https://toobit-docs.github.io/")
+
+TOOBIT.endpoint(
+    MarketPrice,
+    "/quote/v1/ticker/24hr",
+    min_interval=minutes(15),
+    row=lambda t: no_dollars(
+        t["s"],
+        t["c"],
+        quote_volume=t["qv"],
+        change_pct=percent(t["pcp"]),
+        at=millis(t["t"]),
+    ),
+)
+
+TOOBIT.endpoint(
+    Candle,
+    "/quote/v1/klines",
+    params={"symbol": "{each}", "interval": "5m", "limit": 100},
+    each=Pairs("{base}USDT", "USDT"),
+    fixed=FIVE,
+    row=lambda k: candle(millis(k[0]), *k[1:6]),
+)
+
+WEEX = Source(
+    "weex",
+    "https://api-spot.weex.com",
+    docs="https://www.weex.com/api-doc/",
+    aliases={"XBT": "XBT"},  # another coin there
+)
+
+WEEX.endpoint(
+    MarketPrice,
+    "/api/v3/market/ticker/24hr",
+    min_interval=minutes(15),
+    row=lambda t: no_dollars(
+        t["symbol"],
+        t["lastPrice"],
+        quote_volume=t["quoteVolume"],
+        change_pct=percent(t["priceChangePercent"]),
+        at=millis(t["closeTime"]),
+    ),
+)
+
+HASHKEY = Source(
+    "hashkey", "https://api-glb.hashkey.com", docs="https://hashkeyglobal-apidoc.readme.io/"
+)
+
+HASHKEY.endpoint(
+    MarketPrice,
+    "/quote/v1/ticker/24hr",
+    min_interval=minutes(15),
+    row=lambda t: with_dollars(
+        t["s"], t["c"], quote_volume=t["qv"], opened=t["o"], at=millis(t["t"])
+    ),
+)
+
+HASHKEY.endpoint(
+    Candle,
+    "/quote/v1/klines",
+    params={"symbol": "{each}", "interval": "5m", "limit": 100},
+    each={
+        "BTCUSDT": {"symbol": "BTC", "quote": "USDT"},
+        "ETHUSDT": {"symbol": "ETH", "quote": "USDT"},
+    },
+    fixed=FIVE,
+    row=lambda k: candle(millis(k[0]), *k[1:6]),
+)
+
+BTSE = Source(
+    "btse", "https://api.btse.com", docs="https://docs.btse.com/markets/rest/get-24-hr-ticker/"
+)
+
+BTSE.endpoint(
+    MarketPrice,
+    "/public-api/market/v1/ticker/24hr",
+    records="data",
+    min_interval=minutes(15),
+    # only contracts have these two; `volume` is in quote currency
+    row=lambda t: (
+        None
+        if t.get("fundingRate") is not None or t.get("openInterest") is not None
+        else ticker(
+            t["symbol"],
+            t["lastPrice"],
+            quote_volume=t["volume"],
+            opened=t["openPrice"],
+            at=seconds(t["closeTime"]),
+        )
+    ),
+)
+
+DEEPCOIN = Source("deepcoin", "https://api.deepcoin.com", docs="https://www.deepcoin.com/docs/")
+
+DEEPCOIN.endpoint(
+    MarketPrice,
+    "/deepcoin/market/tickers",
+    params={"instType": "SPOT"},
+    records="data",
+    min_interval=minutes(15),
+    row=lambda t: ticker(
+        t["instId"],
+        t["last"],
+        base_volume=t["vol24h"],
+        opened=t["open24h"],
+        at=millis(t["ts"]),
+    ),
+)
+
+DEEPCOIN.endpoint(
+    Candle,
+    "/deepcoin/market/candles",
+    params={"instId": "{each}", "bar": "5m", "limit": 100},
+    records="data",
+    each=Pairs("{base}-USDT", "USDT"),
+    fixed=FIVE,
+    # what unit the volume of a spot candle is in is not written anywhere
+    row=lambda k: candle(millis(k[0]), *k[1:5], None),
+)
+
+P2B = Source("p2b", "https://api.p2pb2b.com", docs="https://github.com/P2B-team/p2b-api-docs")
+
+P2B.endpoint(
+    MarketPrice,
+    "/api/v2/public/tickers",
+    records=pairs("result"),
+    min_interval=minutes(15),
+    row=lambda p: ticker(
+        p[0],
+        p[1]["ticker"]["last"],
+        quote_volume=p[1]["ticker"]["deal"],
+        change_pct=p[1]["ticker"]["change"],
+        at=seconds(p[1]["at"]),
+    ),
+)
+
+P2B.endpoint(
+    Candle,
+    "/api/v2/public/market/kline",
+    params={"market": "{each}", "interval": "1h", "limit": 100},
+    records="result",
+    each={
+        "BTC_USDT": {"symbol": "BTC", "quote": "USDT"},
+        "ETH_USDT": {"symbol": "ETH", "quote": "USDT"},
+    },
+    fixed={"interval": "1h"},
+    min_interval=hours(1),
+    # time, open, close, high, low
+    row=lambda k: candle(seconds(k[0]), k[1], k[3], k[4], k[2], k[5]),
+)
+
+HOLLAEX = Source("hollaex", "https://api.hollaex.com/v2", docs="https://apidocs.hollaex.com/")
+
+HOLLAEX.endpoint(
+    MarketPrice,
+    "/tickers",
+    records=pairs(),
+    min_interval=minutes(15),
+    row=lambda p: ticker(
+        p[0],
+        p[1]["last"],
+        base_volume=p[1]["volume"],
+        opened=p[1]["open"],
+        at=iso(p[1]["time"]),
+    ),
+)
+
+BITTEAM = Source(
+    "bitteam", "https://bit.team/trade/api", docs="https://bit.team/trade/api/documentation"
+)
+
+BITTEAM.endpoint(
+    MarketPrice,
+    "/cmc/summary",
+    min_interval=minutes(15),
+    row=lambda t: ticker(
+        (t["base_currency"], t["quote_currency"]),
+        t["last_price"],
+        quote_volume=t["quote_volume"],
+        change_pct=t["price_change_percent_24h"],
+        source_id=t["trading_pairs"],
+    ),
+)
+
+CRYPTOMUS = Source(
+    "cryptomus", "https://api.cryptomus.com", docs="https://doc.cryptomus.com/personal"
+)
+
+CRYPTOMUS.endpoint(
+    MarketPrice,
+    "/v1/exchange/market/tickers",
+    records="data",
+    min_interval=minutes(15),
+    row=lambda t: ticker(t["currency_pair"], t["last_price"], quote_volume=t["quote_volume"]),
+)
+
+CEX = Source(
+    "cex",
+    "https://trade.cex.io/api/spot/rest-public",
+    docs="https://trade.cex.io/docs/#rest-public-api-calls-ticker",
+)
+
+CEX.endpoint(
+    MarketPrice,
+    "/get_ticker",
+    json={},
+    records=pairs("data"),
+    min_interval=minutes(15),
+    row=lambda p: ticker(
+        p[0],
+        p[1]["last"],
+        quote_volume=p[1]["quoteVolume"],
+        change_pct=p[1]["priceChangePercentage"],
+    ),
+)
+
+BLOCKCHAINCOM = Source(
+    "blockchaincom", "https://api.blockchain.com/v3", docs="https://exchange.blockchain.com/api/"
+)
+
+BLOCKCHAINCOM.endpoint(
+    MarketPrice,
+    "/exchange/tickers",
+    min_interval=minutes(15),
+    row=lambda t: ticker(
+        t["symbol"],
+        t["last_trade_price"],
+        base_volume=t["volume_24h"],
+        opened=t["price_24h"],
+    ),
+)
+
+COINBASE = Source(
+    "coinbase",
+    "https://api.coinbase.com/api/v3/brokerage/market",
+    docs="https://docs.cdp.coinbase.com/advanced-trade/reference",
+    aliases={"CGLD": "CELO"},
+)
+
+
+def coinbase_product(p: Mapping[str, Any]) -> dict[str, Any] | None:
+    """BTC-USDC is another name of the market BTC-USD: it has an alias, and the same volume."""
+    if p["product_type"] != "SPOT" or p["alias"]:
+        return None
+    return ticker(
+        (p["base_currency_id"], p["quote_currency_id"]),
+        p["price"],
+        base_volume=p["volume_24h"],
+        quote_volume=p.get("approximate_quote_24h_volume"),
+        change_pct=p["price_percentage_change_24h"],
+        source_id=p["product_id"],
+    )
+
+
+COINBASE.endpoint(
+    MarketPrice,
+    "/products",
+    records="products",
+    min_interval=hours(1),
+    row=coinbase_product,
+)
+
+COINBASE.endpoint(
+    Candle,
+    "/products/{each}/candles",
+    params={"granularity": "FIVE_MINUTE", "limit": 100},
+    records="candles",
+    each=Pairs("{base}-USD", "USD", names={"TRX": None}),
+    fixed=FIVE,
+    row=lambda k: candle(
+        seconds(k["start"]), k["open"], k["high"], k["low"], k["close"], k["volume"]
+    ),
 )

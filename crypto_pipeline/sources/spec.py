@@ -68,7 +68,7 @@ class Pairs:
     """
 
     template: str
-    quote: str
+    quote: str | None = None
     names: Mapping[str, str | None] = field(default_factory=dict)
     lower: bool = False
 
@@ -78,7 +78,7 @@ class Pairs:
             base = self.names.get(symbol, symbol)
             if base is not None:
                 base = base.lower() if self.lower else base
-                fixed = {"symbol": symbol, "quote": self.quote}
+                fixed = {"symbol": symbol} | ({"quote": self.quote} if self.quote else {})
                 found.append(Ask(self.template.format(base=base), fixed))
         return found
 
@@ -136,7 +136,11 @@ class Source:
             raise wrong("name", "use lower-case letters, digits and underscores")
         for part, url in (("base", self.base), ("docs", self.docs)):
             split = urlsplit(url)
-            if split.scheme != "https" or not split.hostname or url.endswith("/") * (part == "base"):
+            if (
+                split.scheme != "https"
+                or not split.hostname
+                or url.endswith("/") * (part == "base")
+            ):
                 raise wrong(part, f"{url!r} is not an https address without a slash at its end")
         if self.gap < 0:
             raise wrong("gap", f"{self.gap} is negative")
@@ -272,7 +276,7 @@ class Endpoint:
         columns = self.table.table.column_names
         fixed = [self.fixed]
         if isinstance(self.each, Pairs):
-            fixed += [{"symbol": "", "quote": ""}]
+            fixed += [self.each.asks(["BTC"])[0].fixed]
         elif self.each is not None:
             fixed += list(self.each.values())
             if not self.each:
@@ -281,7 +285,7 @@ class Endpoint:
             raise wrong("fixed or each", f"{name!r} is no column of {self.table.table.name}")
         if (self.each is None) == ("{each}" in repr((self.path, self.params, self.json))):
             raise wrong("each", "goes with {each} in the path, the params or the body")
-        if self.key and self.key.path != ("{key}" in self.path):
+        if bool(self.key and self.key.path) != ("{key}" in self.path):
             raise wrong("path", "a key in the path goes with {key}")
         if self.conditional and self.each is not None:
             raise wrong("conditional", "has one answer to remember, each has many")

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from statistics import median
 from typing import Any
-from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
+from urllib.parse import urlsplit, urlunsplit
 
 DOLLARS = frozenset({"USD", "USDT", "USDC", "FDUSD", "DAI", "PYUSD"})
 """Quotes that count as US dollars at par: the dollar and its large, closely pegged stablecoins."""
@@ -117,9 +117,10 @@ def _unix(value: Any, scale: int) -> datetime | None:
     if found is None:
         return None
     try:
-        return _plausible(datetime.fromtimestamp(found / scale, UTC), value)
-    except (OverflowError, OSError) as error:
-        raise ValueError(f"{value!r} is not a time in 1/{scale} s") from error
+        moment = datetime.fromtimestamp(found / scale, UTC)
+    except (OverflowError, OSError, ValueError):
+        raise ValueError(f"{value!r} is not a time in 1/{scale} s") from None
+    return _plausible(moment, value)
 
 
 def iso(value: Any) -> datetime | None:
@@ -252,15 +253,24 @@ def evm_gas(price: Any, history: Any = None) -> dict[str, Any]:
 # Words
 
 
-_TAG = re.compile(r"<[^>]*>")
-_TRACKING = re.compile(r"utm_|(?:fbclid|gclid|mc_cid|mc_eid|ref|cmpid|guccounter)$", re.I)
+_HIDDEN = re.compile(r"<(script|style)\b.*?</\1\s*>", re.I | re.S)
+_TAG = re.compile(r"<!--.*?-->|</?[a-z!?][^>]*>", re.I | re.S)
+_TRACKING = re.compile(
+    r"utm_|(?:fbclid|gclid|mc_cid|mc_eid|ref|cmpid|guccounter)=|source=rss", re.I
+)
 
 
 def plain(text: Any, limit: int = 2000) -> str | None:
-    """Text without markup, entities undone, blanks folded; None when nothing is left."""
+    """Text without markup, entities undone, blanks folded; None when nothing is left.
+
+    Twice, because markup is often escaped twice. "<" before a blank or a number is not markup.
+    """
     if not text:
         return None
-    return " ".join(html.unescape(_TAG.sub(" ", str(text))).split())[:limit].rstrip() or None
+    words = str(text)
+    for _ in range(2):
+        words = html.unescape(_TAG.sub(" ", _HIDDEN.sub(" ", words)))
+    return " ".join(words.split())[:limit].rstrip() or None
 
 
 def canonical_url(url: str) -> str:
@@ -268,9 +278,9 @@ def canonical_url(url: str) -> str:
     parts = urlsplit(url.strip())
     if parts.scheme.lower() not in ("http", "https") or not parts.hostname:
         raise ValueError(f"{url!r} is not a web address")
-    query = [(k, v) for k, v in parse_qsl(parts.query) if not _TRACKING.match(k)]
-    host = parts.hostname + (f":{parts.port}" if parts.port else "")
-    return urlunsplit((parts.scheme.lower(), host, parts.path or "/", urlencode(query), ""))
+    query = "&".join(p for p in parts.query.split("&") if p and not _TRACKING.match(p))
+    host = parts.hostname + (f":{parts.port}" if parts.port not in (None, 80, 443) else "")
+    return urlunsplit((parts.scheme.lower(), host, parts.path or "/", query, ""))
 
 
 def article(entry: Mapping[str, Any]) -> dict[str, Any]:
@@ -281,7 +291,7 @@ def article(entry: Mapping[str, Any]) -> dict[str, Any]:
         "published_at": entry["published"],
         "content": plain(entry["summary"]),
         "author": plain(entry["author"], 200),
-        "tags": [tag for tag in map(plain, entry["tags"]) if tag] or None,
+        "tags": list(dict.fromkeys(filter(None, map(plain, entry["tags"])))) or None,
     }
 
 
@@ -291,15 +301,17 @@ def article(entry: Mapping[str, Any]) -> dict[str, Any]:
 def at(body: Any, path: str) -> Any:
     """The value at a dotted path; KeyError names the part that is not there and what is."""
     found = body
-    walked = []
+    walked: list[str] = []
     for part in path.split(".") if path else []:
         if isinstance(found, Mapping) and part in found:
             found = found[part]
         elif isinstance(found, list) and part.isdigit() and int(part) < len(found):
             found = found[int(part)]
         else:
-            has = f"keys {', '.join(map(str, list(found)[:8]))}" if isinstance(found, Mapping) else (
-                f"{type(found).__name__} {str(found)[:60]!r}"
+            has = (
+                f"keys {', '.join(map(str, list(found)[:8]))}"
+                if isinstance(found, Mapping)
+                else (f"{type(found).__name__} {str(found)[:60]!r}")
             )
             raise KeyError(f"no {'.'.join([*walked, part])}, found {has}")
         walked.append(part)
@@ -373,5 +385,3 @@ def rpc_results(names: list[str]) -> Callable[[Any], Iterable[Any]]:
         return [results]
 
     return records
-
-

@@ -76,7 +76,9 @@ class DataCollection(
     collection_id: Text = column("The collection (Dagster run)")
 
 
-class SourceHealth(Row, table="source_health", group="management", write="upsert", key=("endpoint",)):
+class SourceHealth(
+    Row, table="source_health", group="management", write="upsert", key=("endpoint",)
+):
     """What is remembered of an endpoint between collections: when to ask it, and how."""
 
     endpoint: Text = column("Endpoint, source.table or source.table.variant")
@@ -93,9 +95,7 @@ class SourceHealth(Row, table="source_health", group="management", write="upsert
     last_modified: Text | None = optional("For the next conditional request")
 
 
-class RejectedRow(
-    Row, table="rejected_rows", group="management", time="rejected_at", key=()
-):
+class RejectedRow(Row, table="rejected_rows", group="management", time="rejected_at", key=()):
     """One record that was refused, why, and the record itself: the quarantine.
 
     At most 50 records an endpoint and collection are kept; data_collections has the full count.

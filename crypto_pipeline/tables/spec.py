@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Annotated, Any, ClassVar, Literal, Union, get_args, get_origin
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, Strict
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, JsonValue, Strict
 from pydantic.fields import FieldInfo
 
 Write = Literal["append", "insert", "upsert", "replace"]
@@ -56,7 +56,7 @@ def column(
     Rounding to `decimals` happens on the way into the file: digits below a cent of a volume are
     noise of the arithmetic, and cost five bytes a value.
     """
-    about = {"unit": unit, "decimals": decimals, "fill": fill}
+    about: dict[str, JsonValue] = {"unit": unit, "decimals": decimals, "fill": fill}
     return Field(default=default, description=description, json_schema_extra=about)
 
 
@@ -76,7 +76,12 @@ class Column:
     unit: str | None
     decimals: int | None
     fill: Fill | None
-    range: str
+    bounds: tuple[tuple[str, float], ...]
+
+    @property
+    def range(self) -> str:
+        """The bounds in words, e.g. "≥ 0, ≤ 100"; empty when there are none."""
+        return ", ".join(f"{_SIGNS.get(op, op)} {bound:g}" for op, bound in self.bounds)
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +124,7 @@ class Row(BaseModel):
         super().__init_subclass__()  # what was declared is for the pydantic hook below
 
     @classmethod
-    def __pydantic_init_subclass__(
+    def __pydantic_init_subclass__(  # type: ignore[override]  # named instead of **kwargs
         cls,
         *,
         table: str,
@@ -191,7 +196,7 @@ def _columns(table: str, fields: Mapping[str, FieldInfo]) -> Iterator[Column]:
             unit=unit if isinstance(unit, str) else None,
             decimals=decimals if isinstance(decimals, int) else None,
             fill=fill,  # type: ignore[arg-type]
-            range=_range(info),
+            bounds=_bounds(info),
         )
 
 
@@ -210,22 +215,21 @@ def _unwrap(annotation: Any) -> tuple[Any, bool]:
             return (datetime if annotation is AwareDatetime else annotation), nullable
 
 
-_BOUNDS = {"gt": ">", "ge": "≥", "lt": "<", "le": "≤"}
+_BOUNDS = {"gt": ">", "ge": ">=", "lt": "<", "le": "<="}
+_SIGNS = {">=": "≥", "<=": "≤"}
 
 
-def _range(info: FieldInfo) -> str:
-    """The declared bounds in words, e.g. "≥ 0, ≤ 100"; empty when there are none."""
+def _bounds(info: FieldInfo) -> tuple[tuple[str, float], ...]:
+    """The declared bounds as (operator, number), without those of the integer type itself."""
     found = list(info.metadata)
     for part in get_args(info.annotation) or ():
         if get_origin(part) is Annotated:
             found += get_args(part)[1:]
-    bounds = []
-    for item in found:
-        for inner in [item, *getattr(item, "metadata", [])]:
-            bounds += [
-                f"{sign} {getattr(inner, name):g}"
-                for name, sign in _BOUNDS.items()
-                if isinstance(getattr(inner, name, None), int | float)
-                and abs(getattr(inner, name)) < 2**63
-            ]
-    return ", ".join(dict.fromkeys(bounds))
+    bounds = [
+        (op, float(bound))
+        for item in found
+        for inner in [item, *getattr(item, "metadata", [])]
+        for name, op in _BOUNDS.items()
+        if isinstance(bound := getattr(inner, name, None), int | float) and abs(bound) < 2**63
+    ]
+    return tuple(dict.fromkeys(bounds))

@@ -1,0 +1,476 @@
+"""Explorers and gas oracles of EVM chains: products that read chains and say what they found."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from crypto_pipeline.sources.evm_chains import (
+    LARGE,
+    height,
+    large_transfer,
+    newest_block,
+    transactions,
+)
+from crypto_pipeline.sources.spec import Key, Source, hours, minutes
+from crypto_pipeline.sources.values import (
+    at,
+    evm_gas,
+    from_hex,
+    gwei,
+    iso,
+    nonzero,
+    number,
+    one,
+    seconds,
+    times,
+)
+from crypto_pipeline.tables import BlockchainStats, GasPrice, WhaleTransaction
+
+
+def gas(slow: Any, standard: Any, fast: Any, base_fee: Any = None) -> dict[str, Any]:
+    """The gas_prices row of an oracle that speaks in gwei."""
+    return {
+        "gas_price_gwei": standard,
+        "slow_gas_price": slow,
+        "standard_gas_price": standard,
+        "fast_gas_price": fast,
+        "base_fee_gwei": base_fee,
+        "unit": "gwei",
+    }
+
+
+# Blockscout: one product, an instance per chain
+
+
+def blockscout_gas(stats: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Gas of an instance's statistics; None when its oracle is off or has seen nothing yet."""
+
+    def price(level: str) -> float | None:
+        found = levels[level]
+        return number(found["price"] if isinstance(found, Mapping) else found)
+
+    levels = stats["gas_prices"]
+    if not levels or price("average") is None:
+        return None
+    return gas(price("slow"), price("average"), price("fast"))
+
+
+def blockscout_stats(stats: Mapping[str, Any]) -> dict[str, Any]:
+    """Counters of an instance.
+
+    total_blocks is how many it has indexed, which is not the height; transactions_today begins
+    anew at midnight. Neither is stored.
+    """
+    return {
+        "total_transactions": stats["total_transactions"],
+        "total_addresses": stats["total_addresses"],
+        "average_block_time_s": times(nonzero(stats["average_block_time"]), 0.001),
+    }
+
+
+def blockscout_transfer(least: float) -> Callable[[Any], dict[str, Any] | None]:
+    def row(transaction: Mapping[str, Any]) -> dict[str, Any] | None:
+        amount = int(transaction["value"]) / 10**18
+        if amount < least or transaction["status"] == "error":
+            return None
+        receiver = transaction["to"]  # null where a contract is created
+        return {
+            "transaction_hash": transaction["hash"],
+            # capitals in an address are a checksum; nodes write none
+            "from_address": transaction["from"]["hash"].lower(),
+            "to_address": receiver["hash"].lower() if receiver else None,
+            "amount": amount,
+            "amount_usd": times(amount, nonzero(transaction["exchange_rate"])),
+            "timestamp": iso(transaction["timestamp"]),
+        }
+
+    return row
+
+
+def statistics(source: Source, path: str, **about: Any) -> None:
+    """Declare the two tables that one request for an instance's statistics feeds."""
+    about |= {"records": one(), "min_interval": minutes(15)}
+    source.endpoint(GasPrice, path, row=blockscout_gas, **about)
+    source.endpoint(BlockchainStats, path, row=blockscout_stats, **about)
+
+
+BLOCKSCOUT_DOCS = "https://docs.blockscout.com/devs/apis/rest"
+
+
+def blockscout(chain: str, base: str, *, whales: bool = False) -> Source:
+    source = Source(f"blockscout_{chain}", base, docs=BLOCKSCOUT_DOCS, gap=0.4)
+    statistics(source, "/api/v2/stats", fixed={"blockchain": chain})
+    if whales:
+        # A sample: the newest 50 transactions out of all since the last collection.
+        coin, least = LARGE[chain]
+        source.endpoint(
+            WhaleTransaction,
+            "/api/v2/transactions",
+            params={"filter": "validated"},
+            records="items",
+            row=blockscout_transfer(least),
+            fixed={"blockchain": chain, "symbol": coin},
+        )
+    return source
+
+
+BLOCKSCOUTS = [
+    blockscout("ethereum", "https://eth.blockscout.com", whales=True),
+    blockscout("base", "https://base.blockscout.com", whales=True),
+    blockscout("polygon", "https://polygon.blockscout.com", whales=True),
+    blockscout("arbitrum", "https://arbitrum.blockscout.com", whales=True),
+    blockscout("optimism", "https://optimism.blockscout.com"),
+    blockscout("gnosis", "https://gnosis.blockscout.com"),
+    blockscout("zksync", "https://zksync.blockscout.com"),
+    blockscout("celo", "https://celo.blockscout.com"),
+    blockscout("scroll", "https://scroll.blockscout.com"),
+    blockscout("ethereum_classic", "https://etc.blockscout.com"),
+    blockscout("rootstock", "https://rootstock.blockscout.com"),
+    blockscout("soneium", "https://soneium.blockscout.com"),
+    blockscout("unichain", "https://unichain.blockscout.com"),
+    blockscout("mode", "https://explorer.mode.network"),
+    blockscout("ink", "https://explorer.inkonchain.com"),
+    blockscout("zora", "https://explorer.zora.energy"),
+    blockscout("shibarium", "https://www.shibariumscan.io"),
+    blockscout("story", "https://www.storyscan.io"),
+    blockscout("fuse", "https://explorer.fuse.io"),
+    blockscout("immutable", "https://explorer.immutable.com"),
+    blockscout("worldchain", "https://worldchain-mainnet.explorer.alchemy.com"),
+    blockscout("katana", "https://explorer.katanarpc.com"),
+    blockscout("abey", "https://api.abeyscan.com"),
+]
+
+BLOCKSCOUT_PRO = Source(
+    "blockscout_pro",
+    "https://api.blockscout.com",
+    docs="https://docs.blockscout.com/devs/pro-api",
+    key=Key(env="BLOCKSCOUT_API_KEY", query="apikey"),
+    gap=0.2,
+)
+
+statistics(
+    BLOCKSCOUT_PRO,
+    "/{each}/api/v2/stats",
+    each={
+        "1": {"blockchain": "ethereum"},
+        "10": {"blockchain": "optimism"},
+        "100": {"blockchain": "gnosis"},
+        "137": {"blockchain": "polygon"},
+        "8453": {"blockchain": "base"},
+        "42161": {"blockchain": "arbitrum"},
+    },
+)
+
+
+# Etherscan and Routescan, which speaks as Etherscan does
+
+
+ETHERSCAN = Source(
+    "etherscan",
+    "https://api.etherscan.io",
+    docs="https://docs.etherscan.io",
+    key=Key(env="ETHERSCAN_API_KEY", query="apikey"),
+    gap=0.4,
+)
+
+# The chains of the free plan: BNB Chain, Base, Optimism and Avalanche are not among them.
+ETHERSCAN.endpoint(
+    GasPrice,
+    "/v2/api",
+    params={"chainid": "{each}", "module": "gastracker", "action": "gasoracle"},
+    records=one("result"),
+    row=lambda g: gas(
+        g["SafeGasPrice"],
+        g["ProposeGasPrice"],
+        g["FastGasPrice"],
+        number(g.get("suggestBaseFee")),
+    ),
+    each={
+        "1": {"blockchain": "ethereum"},
+        "137": {"blockchain": "polygon"},
+        "100": {"blockchain": "gnosis"},
+        "1284": {"blockchain": "moonbeam"},
+        "1285": {"blockchain": "moonriver"},
+        "42220": {"blockchain": "celo"},
+        "59144": {"blockchain": "linea"},
+    },
+)
+
+ETHERSCAN.endpoint(
+    BlockchainStats,
+    "/v2/api",
+    params={
+        "chainid": "{each}",
+        "module": "proxy",
+        "action": "eth_getBlockByNumber",
+        "tag": "latest",
+        "boolean": "false",
+    },
+    records=newest_block,
+    row=height,
+    each={
+        "1": {"blockchain": "ethereum"},
+        "137": {"blockchain": "polygon"},
+        "42161": {"blockchain": "arbitrum"},
+    },
+)
+
+ETHERSCAN.endpoint(
+    WhaleTransaction,
+    "/v2/api",
+    params={
+        "chainid": 1,
+        "module": "proxy",
+        "action": "eth_getBlockByNumber",
+        "tag": "latest",
+        "boolean": "true",
+    },
+    records=transactions,
+    row=large_transfer(100),
+    fixed={"blockchain": "ethereum", "symbol": "ETH"},
+)
+
+ROUTESCAN = Source(
+    "routescan",
+    "https://api.routescan.io",
+    docs="https://routescan.io/documentation",
+    key=Key(env="ROUTESCAN_API_KEY", query="apikey", required=False),
+    gap=0.6,
+)
+
+ROUTESCAN_CHAINS = {
+    "1": {"blockchain": "ethereum"},
+    "10": {"blockchain": "optimism"},
+    "8453": {"blockchain": "base"},
+    "43114": {"blockchain": "avalanche"},
+    "81457": {"blockchain": "blast"},
+}
+
+
+def quantity(body: Any) -> list[str]:
+    """The 0x number that a node's answer is; an error is told in words in its place."""
+    found = at(body, "result")
+    if not isinstance(found, str) or not found.startswith("0x"):
+        raise KeyError(f"the result is {found!r}, not a 0x number")
+    return [found]
+
+
+ROUTESCAN.endpoint(
+    GasPrice,
+    "/v2/network/mainnet/evm/{each}/etherscan/api",
+    params={"module": "proxy", "action": "eth_gasPrice"},
+    records=quantity,
+    row=evm_gas,
+    each=ROUTESCAN_CHAINS,
+    min_interval=minutes(15),
+)
+
+ROUTESCAN.endpoint(
+    BlockchainStats,
+    "/v2/network/mainnet/evm/{each}/etherscan/api",
+    params={"module": "proxy", "action": "eth_blockNumber"},
+    records=quantity,
+    row=lambda n: {"latest_block": from_hex(n)},
+    each=ROUTESCAN_CHAINS,
+)
+
+ROUTESCAN.endpoint(
+    WhaleTransaction,
+    "/v2/network/mainnet/evm/1/etherscan/api",
+    params={
+        "module": "proxy",
+        "action": "eth_getBlockByNumber",
+        "tag": "latest",
+        "boolean": "true",
+    },
+    records=transactions,
+    row=large_transfer(100),
+    fixed={"blockchain": "ethereum", "symbol": "ETH"},
+)
+
+
+# Gas oracles
+
+
+POLYGON_GAS_STATION = Source(
+    "polygon_gas_station",
+    "https://gasstation.polygon.technology",
+    docs="https://docs.polygon.technology/tools/gas/polygon-gas-station/",
+    gap=1,
+)
+
+POLYGON_GAS_STATION.endpoint(
+    GasPrice,
+    "/v2",
+    records=one(),
+    row=lambda g: gas(
+        g["safeLow"]["maxFee"],
+        g["standard"]["maxFee"],
+        g["fast"]["maxFee"],
+        g["estimatedBaseFee"],
+    ),
+    fixed={"blockchain": "polygon"},
+)
+
+
+def suggested(fees: Mapping[str, Any]) -> dict[str, Any]:
+    """Base fee and tip, as the nodes' rows have it.
+
+    suggestedMaxFeePerGas is the most to bid: it allows for a base fee that rises by a third or
+    more while one waits.
+    """
+    base = float(fees["estimatedBaseFee"])
+    slow, standard, fast = (
+        base + float(fees[level]["suggestedMaxPriorityFeePerGas"])
+        for level in ("low", "medium", "high")
+    )
+    return gas(slow, standard, fast, base)
+
+
+METAMASK_CHAINS = {
+    "1": {"blockchain": "ethereum"},
+    "10": {"blockchain": "optimism"},
+    "56": {"blockchain": "bsc"},
+    "137": {"blockchain": "polygon"},
+    "8453": {"blockchain": "base"},
+    "42161": {"blockchain": "arbitrum"},
+    "43114": {"blockchain": "avalanche"},
+    "59144": {"blockchain": "linea"},
+}
+
+METAMASK_GAS = Source(
+    "metamask_gas",
+    "https://gas.api.cx.metamask.io",
+    docs="https://docs.metamask.io/services/reference/gas-api/",
+    gap=0.5,
+)
+
+METAMASK_GAS.endpoint(
+    GasPrice,
+    "/networks/{each}/suggestedGasFees",
+    records=one(),
+    row=suggested,
+    each=METAMASK_CHAINS,
+    min_interval=minutes(15),
+)
+
+INFURA_GAS = Source(
+    "infura_gas",
+    "https://gas.api.infura.io",
+    docs="https://docs.metamask.io/services/reference/gas-api/",
+    key=Key(env="INFURA_API_KEY", path=True),
+    gap=0.5,
+)
+
+INFURA_GAS.endpoint(
+    GasPrice,
+    "/v3/{key}/networks/{each}/suggestedGasFees",
+    records=one(),
+    row=suggested,
+    each=METAMASK_CHAINS,
+    min_interval=minutes(15),
+)
+
+ONEINCH_GAS = Source(
+    "oneinch_gas",
+    "https://api.1inch.dev",
+    docs="https://portal.1inch.dev/documentation/apis/gas-price",
+    key=Key(env="ONEINCH_API_KEY", header="Authorization", prefix="Bearer "),
+    gap=1.1,
+)
+
+
+def in_wei(fees: Mapping[str, Any]) -> dict[str, Any]:
+    """Base fee and tip, both as decimal text in wei."""
+    base = int(fees["baseFee"])
+    slow, standard, fast = (
+        gwei(base + int(fees[level]["maxPriorityFeePerGas"])) for level in ("low", "medium", "high")
+    )
+    return gas(slow, standard, fast, gwei(base))
+
+
+ONEINCH_GAS.endpoint(
+    GasPrice,
+    "/gas-price/v1.5/1",
+    records=one(),
+    row=in_wei,
+    fixed={"blockchain": "ethereum"},
+)
+
+OWLRACLE = Source(
+    "owlracle",
+    "https://api.owlracle.info",
+    docs="https://owlracle.info/docs",
+    key=Key(env="OWLRACLE_API_KEY", query="apikey", required=False),
+    gap=1,
+)
+
+
+def accepted(answer: Mapping[str, Any]) -> dict[str, Any]:
+    """Prices that 35, 60 and 90 % of recent blocks accepted, a fourth one by all.
+
+    The base fee in them is that of recent blocks, not of the next one.
+    """
+    slow, standard, fast = (
+        speed["maxFeePerGas"] if "maxFeePerGas" in speed else speed["gasPrice"]
+        for speed in answer["speeds"][:3]
+    )
+    return gas(slow, standard, fast)
+
+
+# Ten requests an hour without a key.
+OWLRACLE.endpoint(
+    GasPrice,
+    "/v4/{each}/gas",
+    records=one(),
+    row=accepted,
+    each={
+        "eth": {"blockchain": "ethereum"},
+        "bsc": {"blockchain": "bsc"},
+        "poly": {"blockchain": "polygon"},
+        "arb": {"blockchain": "arbitrum"},
+        "opt": {"blockchain": "optimism"},
+        "base": {"blockchain": "base"},
+        "avax": {"blockchain": "avalanche"},
+    },
+    min_interval=hours(1),
+)
+
+BEACONCHAIN = Source(
+    "beaconchain",
+    "https://beaconcha.in",
+    docs="https://beaconcha.in/api/v1/docs",
+    key=Key(env="BEACONCHAIN_API_KEY", header="apikey", required=False),
+    gap=6,
+)
+
+# In wei; rapid is for 15 seconds, fast for a minute, standard for three, slow for ten or more.
+# A free key is good for a thousand requests a month.
+BEACONCHAIN.endpoint(
+    GasPrice,
+    "/api/v1/execution/gasnow",
+    records=one("data"),
+    row=lambda g: gas(gwei(g["slow"]), gwei(g["standard"]), gwei(g["rapid"])),
+    fixed={"blockchain": "ethereum"},
+    min_interval=hours(1),
+)
+
+ETHEREUM_BEACON = Source(
+    "ethereum_beacon",
+    "https://ethereum-beacon-api.publicnode.com",
+    docs="https://ethereum.github.io/beacon-APIs/",
+    gap=0.2,
+)
+
+GENESIS = 1_606_824_023
+SLOT_S = 12
+
+ETHEREUM_BEACON.endpoint(
+    BlockchainStats,
+    "/eth/v1/beacon/headers/head",
+    records=one("data.header.message"),
+    row=lambda h: {
+        "latest_block": h["slot"],
+        "latest_block_at": seconds(GENESIS + SLOT_S * int(h["slot"])),
+    },
+    fixed={"blockchain": "ethereum_beacon"},
+)

@@ -1,0 +1,675 @@
+"""Exchanges of one country or region: prices on their dollar pairs, candles on what they quote.
+
+Prices are only taken from houses with pairs against a dollar or a dollar stablecoin. Candles name
+their quote, so those of a house that trades against its own currency alone are taken as they are.
+"""
+
+from datetime import timedelta
+from typing import Any
+
+from crypto_pipeline.sources.spec import Pairs, Source, ago, day, minutes, now
+from crypto_pipeline.sources.values import (
+    Said,
+    candle,
+    iso,
+    millis,
+    one,
+    pairs,
+    parallel,
+    percent,
+    seconds,
+    ticker,
+)
+from crypto_pipeline.tables import Candle, MarketPrice
+
+FIVE_MINUTES = {"interval": "5m"}
+QUARTER_HOUR = {"interval": "15m"}
+HOUR = {"interval": "1h"}
+
+
+def udf(body: Any) -> list[Any]:
+    """Candles as TradingView's UDF writes them: lists side by side, or the word no_data."""
+    if body.get("s") == "no_data":
+        return []
+    return parallel("", "t", "o", "h", "l", "c", "v")(body)
+
+
+def udf_candle(k: Any) -> dict[str, Any]:
+    return candle(seconds(k[0]), *k[1:6])
+
+
+def korean_candle(k: Any) -> dict[str, Any]:
+    """One candle of Upbit and of Bithumb, whose `timestamp` is the last trade, not the open."""
+    return candle(
+        iso(k["candle_date_time_utc"]),
+        k["opening_price"],
+        k["high_price"],
+        k["low_price"],
+        k["trade_price"],
+        k["candle_acc_trade_volume"],
+    )
+
+
+# Iran
+
+NOBITEX = Source(
+    "nobitex",
+    "https://apiv2.nobitex.ir",
+    docs="https://apidocs.nobitex.ir/",
+    headers={"User-Agent": "TraderBot/crypto-pipeline"},
+)
+
+# Coins sold by the package, such as 100k_floki-usdt, end up without a dollar quote: left out,
+# since their price is not that of one coin.
+NOBITEX.endpoint(
+    MarketPrice,
+    "/market/stats",
+    params={"dstCurrency": "usdt"},
+    records=pairs("stats"),
+    row=lambda p: (
+        None
+        if p[1]["isClosed"]
+        else ticker(
+            p[0],
+            p[1]["latest"],
+            quote_volume=p[1]["volumeDst"],
+            change_pct=p[1]["dayChange"],
+        )
+    ),
+)
+
+NOBITEX.endpoint(
+    Candle,
+    "/market/udf/history",
+    params={"symbol": "{each}", "resolution": 5, "from": ago(hours=8), "to": now()},
+    each=Pairs("{base}USDT", "USDT"),
+    fixed=FIVE_MINUTES,
+    records=udf,
+    row=udf_candle,
+)
+
+WALLEX = Source("wallex", "https://api.wallex.ir", docs="https://api-docs.wallex.ir/")
+
+WALLEX.endpoint(
+    MarketPrice,
+    "/v1/markets",
+    records=pairs("result.symbols"),
+    row=lambda p: ticker(
+        (p[1]["baseAsset"], p[1]["quoteAsset"]),
+        p[1]["stats"]["lastPrice"],
+        quote_volume=p[1]["stats"]["24h_quoteVolume"],
+        change_pct=p[1]["stats"]["24h_ch"],
+        source_id=p[0],
+    ),
+)
+
+WALLEX.endpoint(
+    Candle,
+    "/v1/udf/history",
+    params={"symbol": "{each}", "resolution": 60, "from": ago(hours=100), "to": now()},
+    each=Pairs("{base}USDT", "USDT"),
+    fixed=HOUR,
+    records=udf,
+    row=udf_candle,
+)
+
+RAMZINEX = Source(
+    "ramzinex", "https://publicapi.ramzinex.com", docs="https://api-doc.ramzinex.com/"
+)
+
+
+def ramzinex_price(pair: Any) -> dict[str, Any] | None:
+    last24h = (pair["financial"] or {}).get("last24h")
+    if not last24h:  # never traded
+        return None
+    return ticker(
+        (pair["base_currency_symbol"]["en"], pair["quote_currency_symbol"]["en"]),
+        last24h["close"],
+        quote_volume=last24h["quote_volume"],
+        change_pct=last24h["change_percent"],
+        source_id=str(pair["pair_id"]),
+    )
+
+
+RAMZINEX.endpoint(
+    MarketPrice,
+    "/exchange/api/v1.0/exchange/pairs",
+    records="data",
+    row=ramzinex_price,
+    min_interval=minutes(15),
+)
+
+BITPIN = Source("bitpin", "https://api.bitpin.org", docs="https://docs.bitpin.ir/")
+
+BITPIN.endpoint(
+    MarketPrice,
+    "/api/v1/mkt/tickers/",
+    row=lambda t: ticker(t["symbol"], t["price"], change_pct=t["daily_change_price"]),
+    min_interval=minutes(15),
+)
+
+TABDEAL = Source("tabdeal", "https://api.tabdeal.org", docs="https://docs.tabdeal.org/")
+
+TABDEAL.endpoint(
+    MarketPrice,
+    "/plots/market_information/",
+    row=lambda t: ticker(t["symbol"], t["price"], base_volume=t["volume"]),
+    min_interval=minutes(15),
+)
+
+EXIR = Source("exir", "https://api.exir.io", docs="https://apidocs.exir.io/")
+
+EXIR.endpoint(
+    MarketPrice,
+    "/v2/tickers",
+    records=pairs(),
+    row=lambda p: ticker(p[0], p[1]["last"], base_volume=p[1]["volume"], at=iso(p[1]["time"])),
+    min_interval=minutes(15),
+)
+
+OMPFINEX = Source("ompfinex", "https://api.ompfinex.com", docs="https://docs.ompfinex.com/")
+
+OMPFINEX.endpoint(
+    MarketPrice,
+    "/v1/market",
+    records="data",
+    row=lambda m: (
+        None
+        if m.get("is_visible") is False
+        else ticker(
+            (m["base_currency"]["id"], m["quote_currency"]["id"]),
+            m["last_price"],
+            quote_volume=m["last_volume"],
+            change_pct=m["day_change_percent"],
+            source_id=str(m["id"]),
+        )
+    ),
+    min_interval=minutes(15),
+)
+
+# Korea
+
+UPBIT = Source(
+    "upbit", "https://api.upbit.com", docs="https://docs.upbit.com/kr/reference", gap=0.15
+)
+
+
+def upbit_price(t: Any) -> dict[str, Any] | None:
+    """A market is named quote first. The changes it gives are since 09:00 in Seoul, so unused."""
+    quote, base = t["market"].split("-")
+    return ticker(
+        (base, quote),
+        t["trade_price"],
+        quote_volume=t["acc_trade_price_24h"],
+        at=millis(t["timestamp"]),
+        source_id=t["market"],
+    )
+
+
+UPBIT.endpoint(MarketPrice, "/v1/ticker/all", params={"quote_currencies": "USDT"}, row=upbit_price)
+
+UPBIT.endpoint(
+    Candle,
+    "/v1/candles/minutes/5",
+    params={"market": "{each}", "count": 100},
+    each=Pairs("USDT-{base}", "USDT", names={"BNB": None}),
+    fixed=FIVE_MINUTES,
+    row=korean_candle,
+)
+
+BITHUMB = Source("bithumb", "https://api.bithumb.com", docs="https://apidocs.bithumb.com/")
+
+BITHUMB.endpoint(
+    Candle,
+    "/v1/candles/minutes/5",
+    params={"market": "{each}", "count": 100},
+    each=Pairs("KRW-{base}", "KRW"),
+    fixed=FIVE_MINUTES,
+    row=korean_candle,
+)
+
+COINONE = Source(
+    "coinone", "https://api.coinone.co.kr", docs="https://docs.coinone.co.kr/reference/chart"
+)
+
+COINONE.endpoint(
+    Candle,
+    "/public/v2/chart/KRW/{each}",
+    params={"interval": "5m", "size": 100},
+    each=Pairs("{base}", "KRW"),
+    fixed=FIVE_MINUTES,
+    records="chart",
+    row=lambda k: candle(
+        millis(k["timestamp"]), k["open"], k["high"], k["low"], k["close"], k["target_volume"]
+    ),
+)
+
+# Europe and Türkiye
+
+BITVAVO = Source("bitvavo", "https://api.bitvavo.com", docs="https://docs.bitvavo.com/")
+
+BITVAVO.endpoint(
+    MarketPrice,
+    "/v2/ticker/24h",
+    row=lambda t: ticker(
+        t["market"],
+        t["last"],
+        quote_volume=t["volumeQuote"],
+        opened=t["open"],
+        at=millis(t["timestamp"]),
+    ),
+)
+
+BITVAVO.endpoint(
+    Candle,
+    "/v2/{each}/candles",
+    params={"interval": "5m", "limit": 100},
+    each=Pairs("{base}-EUR", "EUR"),
+    fixed=FIVE_MINUTES,
+    row=lambda k: candle(millis(k[0]), *k[1:6]),
+)
+
+BTCTURK = Source(
+    "btcturk",
+    "https://api.btcturk.com",
+    docs="https://docs.btcturk.com/public-endpoints/ticker",
+)
+
+BTCTURK.endpoint(
+    MarketPrice,
+    "/api/v2/ticker",
+    records="data",
+    row=lambda t: ticker(
+        t["pairNormalized"],
+        t["last"],
+        base_volume=t["volume"],
+        change_pct=t["dailyPercent"],
+        at=millis(t["timestamp"]),
+    ),
+)
+
+BTCTURK.endpoint(
+    Candle,
+    "https://graph-api.btcturk.com/v1/klines/history",
+    params={"symbol": "{each}", "resolution": 5, "from": ago(hours=8), "to": now()},
+    each=Pairs("{base}USDT", "USDT", names={"BNB": None}),
+    fixed=FIVE_MINUTES,
+    records=udf,
+    row=udf_candle,
+)
+
+ONETRADING = Source("onetrading", "https://api.onetrading.com", docs="https://docs.onetrading.com/")
+
+ONETRADING.endpoint(
+    Candle,
+    "/fast/v1/candlesticks/{each}",
+    params={
+        "unit": "MINUTES",
+        "period": 5,
+        "from": day("%Y-%m-%dT%H:%M:%SZ", hours=8),
+        "to": day("%Y-%m-%dT%H:%M:%SZ"),
+    },
+    each=Pairs("{base}_EUR", "EUR", names={"BNB": None, "TRX": None}),
+    fixed=FIVE_MINUTES,
+    row=lambda k: candle(
+        # The time is the last millisecond of the candle.
+        iso(k["time"]) + timedelta(milliseconds=1) - timedelta(minutes=5),
+        k["open"],
+        k["high"],
+        k["low"],
+        k["close"],
+        k["total_amount"],
+    ),
+)
+
+# Latin America
+
+BITSO = Source("bitso", "https://api.bitso.com", docs="https://docs.bitso.com/", gap=1)
+
+BITSO.endpoint(
+    MarketPrice,
+    "/v3/ticker",
+    records="payload",
+    row=lambda t: ticker(t["book"], t["last"], base_volume=t["volume"], at=iso(t["created_at"])),
+)
+
+BITSO.endpoint(
+    Candle,
+    "/v3/ohlc",
+    params={
+        "book": "{each}",
+        "time_bucket": 300,
+        "start": ago("ms", hours=8),
+        "end": now("ms"),
+    },
+    each=Pairs("{base}_usd", "USD", names={"BNB": None, "TRX": None}, lower=True),
+    fixed=FIVE_MINUTES,
+    records="payload",
+    row=lambda k: candle(
+        millis(k["bucket_start_time"]),
+        k["first_rate"],
+        k["max_rate"],
+        k["min_rate"],
+        k["last_rate"],
+        k["volume"],
+    ),
+)
+
+MERCADO = Source(
+    "mercado",
+    "https://api.mercadobitcoin.net",
+    docs="https://api.mercadobitcoin.net/api/v4/docs",
+    gap=1,
+)
+
+MERCADO.endpoint(
+    Candle,
+    "/api/v4/candles",
+    params={"symbol": "{each}", "resolution": "15m", "to": now(), "countback": 100},
+    each=Pairs("{base}-BRL", "BRL", names={"BNB": None, "TRX": None}),
+    fixed=QUARTER_HOUR,
+    records=udf,
+    row=udf_candle,
+)
+
+FOXBIT = Source("foxbit", "https://api.foxbit.com.br", docs="https://docs.foxbit.com.br/rest/v3/")
+
+FOXBIT.endpoint(
+    Candle,
+    "/rest/v3/markets/{each}/candlesticks",
+    params={"interval": "5m", "limit": 100},
+    each=Pairs("{base}brl", "BRL", lower=True),
+    fixed=FIVE_MINUTES,
+    row=lambda k: candle(millis(k[0]), *k[1:5], k[6]),
+)
+
+# Africa and Oceania
+
+LUNO = Source(
+    "luno",
+    "https://api.luno.com",
+    docs="https://www.luno.com/en/developers/api#tag/Market/operation/GetTickers",
+    gap=1,
+)
+
+LUNO.endpoint(
+    MarketPrice,
+    "/api/1/tickers",
+    records="tickers",
+    row=lambda t: (
+        None
+        if t.get("status") == "DISABLED"
+        else ticker(
+            t["pair"],
+            t["last_trade"],
+            base_volume=t["rolling_24_hour_volume"],
+            at=millis(t["timestamp"]),
+        )
+    ),
+    min_interval=minutes(15),
+)
+
+VALR = Source("valr", "https://api.valr.com", docs="https://docs.valr.com/")
+
+# Perpetuals (BTCUSDTPERP) stand in the same list; their names end in no quote: left out.
+VALR.endpoint(
+    MarketPrice,
+    "/v1/public/marketsummary",
+    row=lambda t: ticker(
+        t["currencyPair"],
+        t["lastTradedPrice"],
+        base_volume=t["baseVolume"],
+        at=iso(t["created"]),
+    ),
+    min_interval=minutes(15),
+)
+
+INDEPENDENT_RESERVE = Source(
+    "independent_reserve",
+    "https://api.independentreserve.com",
+    docs="https://www.independentreserve.com/products/api",
+    gap=1,
+)
+
+INDEPENDENT_RESERVE.endpoint(
+    MarketPrice,
+    "/Public/GetMarketSummary",
+    params={"primaryCurrencyCode": "{each}", "secondaryCurrencyCode": "usd"},
+    each={
+        "xbt": {"symbol": "BTC"},
+        "eth": {"symbol": "ETH"},
+        "xrp": {"symbol": "XRP"},
+        "sol": {"symbol": "SOL"},
+        "ada": {"symbol": "ADA"},
+        "link": {"symbol": "LINK"},
+        "doge": {"symbol": "DOGE"},
+    },
+    records=one(),
+    row=lambda m: ticker(
+        (m["PrimaryCurrencyCode"], m["SecondaryCurrencyCode"]),
+        m["LastPrice"],
+        base_volume=m["DayVolumeXbt"],  # in the primary coin, whichever it is
+        at=iso(m["CreatedTimestampUtc"]),
+    ),
+    min_interval=minutes(15),
+)
+
+BTCMARKETS = Source(
+    "btcmarkets", "https://api.btcmarkets.net", docs="https://docs.btcmarkets.net/", gap=0.2
+)
+
+BTCMARKETS.endpoint(
+    Candle,
+    "/v3/markets/{each}/candles",
+    params={"timeWindow": "15m", "limit": 100},
+    each=Pairs("{base}-AUD", "AUD", names={"BNB": None, "TRX": None}),
+    fixed=QUARTER_HOUR,
+    row=lambda k: candle(iso(k[0]), *k[1:6]),
+)
+
+# South and South-East Asia
+
+COINDCX = Source("coindcx", "https://api.coindcx.com", docs="https://docs.coindcx.com/")
+
+COINDCX.endpoint(
+    MarketPrice,
+    "/exchange/ticker",
+    row=lambda t: ticker(
+        t["market"],
+        t["last_price"],
+        quote_volume=t["volume"],
+        change_pct=t["change_24_hour"],
+        at=seconds(t["timestamp"]),
+    ),
+    min_interval=minutes(15),
+)
+
+COINDCX.endpoint(
+    Candle,
+    "https://public.coindcx.com/market_data/candles",
+    params={"pair": "{each}", "interval": "5m", "limit": 100},
+    each=Pairs("B-{base}_USDT", "USDT"),
+    fixed=FIVE_MINUTES,
+    row=lambda k: candle(
+        millis(k["time"]), k["open"], k["high"], k["low"], k["close"], k["volume"]
+    ),
+)
+
+WAZIRX = Source("wazirx", "https://api.wazirx.com", docs="https://docs.wazirx.com/", gap=1)
+
+WAZIRX.endpoint(
+    MarketPrice,
+    "/sapi/v1/tickers/24hr",
+    row=lambda t: ticker(
+        (t["baseAsset"], t["quoteAsset"]),
+        t["lastPrice"],
+        base_volume=t["volume"],
+        at=millis(t["at"]),
+        source_id=t["symbol"],
+    ),
+    min_interval=minutes(15),
+)
+
+INDODAX = Source(
+    "indodax",
+    "https://indodax.com",
+    docs="https://github.com/btcid/indodax-official-api-docs",
+    gap=0.35,
+)
+
+
+def indodax_price(pair: Any) -> dict[str, Any] | None:
+    """A record names its volumes after the coins: vol_btc, vol_usdt."""
+    name, t = pair
+    return ticker(
+        name,
+        t["last"],
+        quote_volume=t[f"vol_{name.rpartition('_')[2]}"],
+        at=seconds(t["server_time"]),
+    )
+
+
+INDODAX.endpoint(
+    MarketPrice,
+    "/api/ticker_all",
+    records=pairs("tickers"),
+    row=indodax_price,
+    min_interval=minutes(15),
+)
+
+INDODAX.endpoint(
+    Candle,
+    "/tradingview/history_v2",
+    params={"symbol": "{each}", "tf": 15, "from": ago(hours=25), "to": now()},
+    each=Pairs("{base}IDR", "IDR"),
+    fixed=QUARTER_HOUR,
+    row=lambda k: candle(
+        seconds(k["Time"]), k["Open"], k["High"], k["Low"], k["Close"], k["Volume"]
+    ),
+)
+
+BITKUB = Source(
+    "bitkub",
+    "https://api.bitkub.com",
+    docs="https://github.com/bitkub/bitkub-official-api-docs",
+)
+
+BITKUB.endpoint(
+    Candle,
+    "/tradingview/history",
+    params={"symbol": "{each}", "resolution": 5, "from": ago(hours=8), "to": now()},
+    each=Pairs("{base}_THB", "THB"),
+    fixed=FIVE_MINUTES,
+    records=udf,
+    row=udf_candle,
+)
+
+COINSPH = Source(
+    "coinsph", "https://api.pro.coins.ph", docs="https://coins-docs.github.io/rest-api/"
+)
+
+COINSPH.endpoint(
+    MarketPrice,
+    "/openapi/quote/v1/ticker/24hr",
+    row=lambda t: ticker(
+        t["symbol"],
+        t["lastPrice"],
+        quote_volume=t["quoteVolume"],
+        change_pct=percent(t["priceChangePercent"]),  # a fraction, in spite of its name
+        at=millis(t["closeTime"]),
+    ),
+    min_interval=minutes(15),
+)
+
+COINSPH.endpoint(
+    Candle,
+    "/openapi/quote/v1/klines",
+    params={"symbol": "{each}", "interval": "5m", "limit": 100},
+    each=Pairs(
+        "{base}USDT",
+        "USDT",
+        names={"BNB": None, "ADA": None, "TRX": None, "LINK": None, "AVAX": None},
+    ),
+    fixed=FIVE_MINUTES,
+    row=lambda k: candle(millis(k[0]), *k[1:6]),
+)
+
+# Taiwan and Japan
+
+MAX_MAICOIN = Source(
+    "max_maicoin",
+    "https://max-api.maicoin.com",
+    docs="https://max.maicoin.com/documents/api_list/v3",
+)
+
+MAX_MAICOIN.endpoint(
+    MarketPrice,
+    "/api/v3/tickers",
+    row=lambda t: ticker(t["market"], t["last"], base_volume=t["vol"], at=seconds(t["at"])),
+    min_interval=minutes(15),
+)
+
+MAX_MAICOIN.endpoint(
+    Candle,
+    "/api/v3/k",
+    params={"market": "{each}", "period": 5, "limit": 100},
+    each=Pairs("{base}usdt", "USDT", names={"TRX": None, "AVAX": None}, lower=True),
+    fixed=FIVE_MINUTES,
+    row=udf_candle,
+)
+
+BITOPRO = Source(
+    "bitopro",
+    "https://api.bitopro.com",
+    docs="https://github.com/bitoex/bitopro-offical-api-docs",
+)
+
+BITOPRO.endpoint(
+    MarketPrice,
+    "/v3/tickers",
+    records="data",
+    row=lambda t: ticker(
+        t["pair"],
+        t["lastPrice"],
+        base_volume=t["volume24hr"],
+        change_pct=t["priceChange24hr"],
+    ),
+    min_interval=minutes(15),
+)
+
+BITOPRO.endpoint(
+    Candle,
+    "/v3/trading-history/{each}",
+    params={"resolution": "5m", "from": ago(hours=8), "to": now()},
+    each=Pairs("{base}_usdt", "USDT", names={"LINK": None, "AVAX": None}, lower=True),
+    fixed=FIVE_MINUTES,
+    records="data",
+    row=lambda k: candle(
+        millis(k["timestamp"]), k["open"], k["high"], k["low"], k["close"], k["volume"]
+    ),
+)
+
+GMO_COIN = Source(
+    "gmo_coin", "https://api.coin.z.com", docs="https://api.coin.z.com/docs/", gap=0.2
+)
+
+
+def gmo_data(body: Any) -> list[Any]:
+    """The data of an answer. Raises Said with its words when it says no, as in maintenance."""
+    if body["status"] != 0:
+        raise Said("; ".join(m["message_string"] for m in body["messages"]))
+    return body["data"]
+
+
+GMO_COIN.endpoint(
+    Candle,
+    "/public/v1/klines",
+    # Its day begins at 06:00 in Japan, 21:00 UTC; half an hour later the old one is surely read.
+    params={"symbol": "{each}", "interval": "5min", "date": day("%Y%m%d", hours=-2.5)},
+    each=Pairs("{base}", "JPY", names={"BNB": None, "TRX": None, "AVAX": None}),
+    fixed=FIVE_MINUTES,
+    records=gmo_data,
+    row=lambda k: candle(
+        millis(k["openTime"]), k["open"], k["high"], k["low"], k["close"], k["volume"]
+    ),
+)

@@ -1,0 +1,266 @@
+"""What Dagster sees and does: definitions, runs, checks, schedules, with a real instance."""
+
+import shutil
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import pytest
+
+from crypto_pipeline import assets, collect, schedules
+from crypto_pipeline.definitions import build_definitions
+from crypto_pipeline.settings import SettingError
+from crypto_pipeline.tables import DATA
+from crypto_pipeline.warehouse import Warehouse
+from crypto_pipeline_tests.conftest import Canned, coins, source
+from crypto_pipeline_tests.test_warehouse import count, held
+from crypto_pipeline_tests.upstream import Rule, Upstream
+
+PRICES = dg.AssetKey("market_prices")
+AGREED = dg.AssetKey("cached_market_data")
+
+
+@pytest.fixture
+def instance(tmp_path: Path) -> Iterator[dg.DagsterInstance]:
+    with dg.DagsterInstance.local_temp(str(tmp_path / "dagster")) as made:
+        yield made
+
+
+@pytest.fixture
+def upstream(monkeypatch: pytest.MonkeyPatch) -> Iterator[Upstream]:
+    """Two sources of prices are all there is."""
+    endpoints = [source("good"), source("fine")]
+    monkeypatch.setattr(collect, "SOURCES", {e.source.name: e.source for e in endpoints})
+    canned = Canned({f"{name}.example/prices": coins(100, 200) for name in ("good", "fine")})
+    with Upstream(canned) as server:
+        monkeypatch.setenv("CRYPTO_PIPELINE_UPSTREAM", server.url)
+        yield server
+
+
+def materialize(
+    instance: dg.DagsterInstance, *tables: str, force: bool = False
+) -> dg.ExecuteInProcessResult:
+    definitions = build_definitions()
+    job = definitions.resolve_job_def("ui_collection")
+    return job.execute_in_process(
+        instance=instance,
+        asset_selection=[dg.AssetKey(table) for table in tables] or None,
+        run_config={"ops": {assets.STEP: {"config": {"force": force}}}},
+        raise_on_error=False,
+    )
+
+
+def checks(result: dg.ExecuteInProcessResult) -> dict[str, tuple[bool, str]]:
+    return {
+        e.asset_key.to_user_string(): (e.passed, e.description or "")
+        for e in result.get_asset_check_evaluations()
+    }
+
+
+def materialized(result: dg.ExecuteInProcessResult) -> set[str]:
+    events = result.get_asset_materialization_events()
+    return {e.asset_key.to_user_string() for e in events if e.asset_key}
+
+
+def test_the_definitions_load() -> None:
+    definitions = build_definitions()
+    dg.Definitions.validate_loadable(definitions)
+    graph = definitions.resolve_asset_graph()
+    assert {k.to_user_string() for k in graph.get_all_asset_keys()} == {m.table.name for m in DATA}
+    for model in DATA:
+        node = graph.get(dg.AssetKey(model.table.name))
+        assert node.group_name == model.table.group
+        assert node.owners
+        assert node.kinds
+        assert node.freshness_policy
+        assert node.description == model.table.description
+    assert graph.get(AGREED).parent_keys == {PRICES}
+    assert len(graph.asset_check_keys) == len(DATA)
+
+
+def test_a_run_materializes_what_it_collected(
+    upstream: Upstream, warehouse: Warehouse, instance: dg.DagsterInstance
+) -> None:
+    result = materialize(instance, "market_prices", "cached_market_data")
+    assert result.success
+    assert materialized(result) == {"market_prices", "cached_market_data"}
+    metadata = result.asset_materializations_for_node(assets.STEP)[0].metadata
+    assert metadata["rows"].value == metadata["dagster/row_count"].value == 4
+    assert metadata["endpoints_answered"].value == 2
+    assert checks(result)["market_prices"] == (True, "4 rows from 2 of 2 endpoints asked")
+    assert warehouse.query("SELECT DISTINCT collection_id FROM market_prices") == [(result.run_id,)]
+
+
+def test_one_asset_collects_its_own_endpoints(
+    upstream: Upstream, warehouse: Warehouse, instance: dg.DagsterInstance
+) -> None:
+    result = materialize(instance, "market_prices")
+    assert materialized(result) == {"market_prices"}
+    assert count(warehouse, "cached_market_data") == 0
+    assert materialized(materialize(instance, "cached_market_data")) == {"cached_market_data"}
+    assert count(warehouse, "cached_market_data") == 2
+
+
+def test_a_green_run_names_what_got_nothing(
+    upstream: Upstream, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from crypto_pipeline.sources import Source
+    from crypto_pipeline.tables import GasPrice
+
+    gas = Source("gasless", "https://gasless.example", docs="https://gasless.example/docs")
+    gas.endpoint(GasPrice, "/gas", row=dict)
+    monkeypatch.setitem(collect.SOURCES, "gasless", gas)
+    result = materialize(instance)
+    assert result.success
+    assert "gas_prices" not in materialized(result)
+    passed, words = checks(result)["gas_prices"]
+    assert not passed
+    assert words.startswith("none of 1 endpoints answered; gasless.gas_prices: refused: HTTP 404")
+    observed = [
+        e.asset_observation_data.asset_observation
+        for e in result.all_events
+        if e.event_type_value == "ASSET_OBSERVATION"
+    ]
+    (about,) = [o for o in observed if o.asset_key == dg.AssetKey("gas_prices")]
+    assert about.metadata["not_materialized"].value == words
+
+
+def test_a_run_fails_when_nothing_could_be_collected(
+    upstream: Upstream, warehouse: Warehouse, instance: dg.DagsterInstance
+) -> None:
+    upstream.rules.append(Rule(".", status=500))
+    result = materialize(instance)
+    assert not result.success
+    assert materialized(result) == set()
+    failed = [e for e in result.all_events if e.is_step_failure]
+    details = failed[0].step_failure_data.user_failure_data
+    assert details
+    assert "none of the 2 endpoints asked could be collected" in (details.description or "")
+    assert count(warehouse, "data_collections") == 2
+
+
+def test_a_run_fails_when_nothing_can_be_kept(
+    upstream: Upstream, warehouse: Warehouse, instance: dg.DagsterInstance
+) -> None:
+    warehouse.path.write_bytes(b"not a database at all" * 999)
+    result = materialize(instance)
+    assert not result.success
+
+
+def test_a_locked_database_is_a_green_run_with_a_warning(
+    upstream: Upstream,
+    warehouse: Warehouse,
+    instance: dg.DagsterInstance,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("crypto_pipeline.warehouse.LOCK_WAIT_S", 0.2)
+    materialize(instance)
+    with held(warehouse.path):
+        result = materialize(instance, force=True)
+    assert result.success
+    assert checks(result)["market_prices"] == (
+        False,
+        "4 rows wait in the spool until the database can be written",
+    )
+    assert len(warehouse.waiting()) == 1
+
+
+def test_what_is_not_due_is_said(upstream: Upstream, instance: dg.DagsterInstance) -> None:
+    materialize(instance)
+    again = materialize(instance)
+    assert again.success
+    assert checks(again)["market_prices"] == (True, "nobody was asked: not due")
+    assert len(upstream.asked) == 2
+
+
+def test_the_resource_closes_its_connection(warehouse: Warehouse) -> None:
+    resource = assets.WarehouseResource(database=str(warehouse.path))
+    with pytest.raises(RuntimeError, match="mine"), resource.get_connection():
+        raise RuntimeError("mine")
+    with resource.get_connection() as connection:
+        assert connection.execute("SELECT 1").fetchall() == [(1,)]
+
+
+# Schedules
+
+
+def tick(name: str, instance: dg.DagsterInstance) -> Any:
+    definitions = build_definitions()
+    schedule = definitions.resolve_schedule_def(name)
+    context = dg.build_schedule_context(
+        instance=instance, scheduled_execution_time=datetime.now(UTC)
+    )
+    return schedule.evaluate_tick(context)
+
+
+def started(instance: dg.DagsterInstance, job: str, age: timedelta) -> dg.DagsterRun:
+    from dagster._core.test_utils import create_run_for_test, freeze_time
+
+    with freeze_time(datetime.now(UTC) - age):
+        return create_run_for_test(instance, job_name=job, status=dg.DagsterRunStatus.STARTED)
+
+
+def test_the_two_schedules_are_on_by_default() -> None:
+    built = {s.name: s for s in schedules.build_schedules()}
+    assert {n: s.cron_schedule for n, s in built.items()} == {
+        "every_5_minutes": "*/5 * * * *",
+        "every_15_minutes": "2-59/15 * * * *",
+    }
+    for schedule in built.values():
+        assert schedule.default_status == dg.DefaultScheduleStatus.RUNNING
+        assert schedule.execution_timezone == "UTC"
+
+
+def test_a_schedule_can_be_set_and_a_wrong_one_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CRYPTO_PIPELINE_UI_CRON", "* * * * *")
+    assert schedules.build_schedules()[0].cron_schedule == "* * * * *"
+    monkeypatch.setenv("CRYPTO_PIPELINE_UI_CRON", "now and then")
+    with pytest.raises(SettingError, match="CRYPTO_PIPELINE_UI_CRON='now and then'"):
+        schedules.build_schedules()
+
+
+def test_a_tick_asks_for_a_run(instance: dg.DagsterInstance) -> None:
+    assert len(tick("every_5_minutes", instance).run_requests) == 1
+
+
+def test_a_tick_whose_job_still_runs_is_skipped_with_the_reason(
+    instance: dg.DagsterInstance,
+) -> None:
+    run = started(instance, "ui_collection", timedelta(minutes=2))
+    found = tick("every_5_minutes", instance)
+    assert found.run_requests == []
+    assert found.skip_message == f"run {run.run_id} of ui_collection is still going"
+    assert len(tick("every_15_minutes", instance).run_requests) == 1
+
+
+def test_a_dead_run_silences_nothing(instance: dg.DagsterInstance) -> None:
+    run = started(instance, "ui_collection", timedelta(hours=3))
+    assert len(tick("every_5_minutes", instance).run_requests) == 1
+    found = instance.get_run_by_id(run.run_id)
+    assert found
+    assert found.status == dg.DagsterRunStatus.FAILURE
+
+
+def test_the_first_collection_starts_at_once_and_only_once(
+    upstream: Upstream, instance: dg.DagsterInstance
+) -> None:
+    def evaluate(cursor: str | None = None) -> tuple[Any, str | None]:
+        context = dg.build_sensor_context(instance=instance, cursor=cursor)
+        return schedules.first_collection(context), context.cursor
+
+    request, cursor = evaluate()
+    assert isinstance(request, dg.RunRequest)
+    again, _ = evaluate(cursor)
+    assert isinstance(again, dg.SkipReason)
+    materialize(instance)
+    fresh, _ = evaluate()
+    assert isinstance(fresh, dg.SkipReason)
+    assert "was collected" in (fresh.skip_message or "")
+
+
+def test_the_instance_configuration_is_accepted(tmp_path: Path) -> None:
+    shutil.copy(Path(schedules.__file__).parents[1] / "dagster.yaml", tmp_path)
+    with dg.DagsterInstance.from_config(str(tmp_path)) as instance:
+        assert instance.run_monitoring_enabled

@@ -1,0 +1,168 @@
+"""The converters: what they turn, and what they refuse."""
+
+from datetime import UTC, datetime
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from crypto_pipeline.sources import values as v
+
+NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
+
+
+@pytest.mark.parametrize("blank", [None, "", "-", "null", "N/A"])
+def test_blanks_are_no_numbers(blank: object) -> None:
+    assert v.number(blank) is None
+
+
+@pytest.mark.parametrize("bad", [True, "abc", [1], {}, "inf", float("nan")])
+def test_what_is_no_number_raises(bad: object) -> None:
+    with pytest.raises((TypeError, ValueError)):
+        v.number(bad)
+
+
+@given(st.floats(allow_nan=False, allow_infinity=False))
+def test_a_number_survives_its_text(x: float) -> None:
+    assert v.number(repr(x)) == x
+
+
+@given(st.datetimes(min_value=datetime(2010, 1, 1), max_value=datetime(2099, 1, 1)))
+def test_a_time_survives_every_unit(naive: datetime) -> None:
+    at = naive.replace(microsecond=0, tzinfo=UTC)
+    seconds = int(at.timestamp())
+    assert v.seconds(seconds) == v.millis(seconds * 1000) == v.micros(seconds * 10**6) == at
+    assert v.nanos(seconds * 10**9) == v.iso(at.isoformat()) == at
+
+
+@pytest.mark.parametrize(
+    ("convert", "value"),
+    [(v.seconds, 1795435200000), (v.millis, 1795435200), (v.seconds, 1e300), (v.iso, "1970-01-01")],
+)
+def test_a_unit_mistaken_raises(convert: object, value: object) -> None:
+    with pytest.raises(ValueError, match="1970|not a time"):
+        convert(value)  # type: ignore[operator]
+
+
+def test_dates_with_other_zones_become_utc() -> None:
+    assert v.iso("2026-11-23T15:30:00+03:30") == NOON
+    assert v.rfc822("Mon, 23 Nov 2026 07:00:00 -0500") == NOON
+
+
+@pytest.mark.parametrize(
+    ("pair", "expected"),
+    [
+        ("BTCUSDT", ("BTC", "USDT")),
+        ("btc_usdt", ("BTC", "USDT")),
+        ("BTC-USD", ("BTC", "USD")),
+        ("ETH/BTC", ("ETH", "BTC")),
+        ("USDCUSDT", ("USDC", "USDT")),
+        ("ETHFDUSD", ("ETH", "FDUSD")),
+        ("1INCHUSDC", ("1INCH", "USDC")),
+        ("BTCIRT", ("BTC", "IRT")),
+    ],
+)
+def test_pairs_split(pair: str, expected: tuple[str, str]) -> None:
+    assert v.split_pair(pair) == expected
+
+
+@given(st.sampled_from(v.QUOTES), st.from_regex(r"[A-Z0-9]{2,8}", fullmatch=True))
+def test_a_joined_pair_never_loses_letters(quote: str, base: str) -> None:
+    found = v.split_pair(base + quote)
+    assert "".join(found) == base + quote
+    assert found[1] in v.QUOTES
+
+
+def test_a_ticker_keeps_to_dollars() -> None:
+    assert v.ticker("BTCEUR", 80000) is None
+    assert v.ticker("ETHBTC", 0.03) is None
+    assert v.ticker("BTCUSDT", 0) is None
+    assert v.ticker("WHATEVER", 5) is None
+
+
+def test_the_volume_of_a_ticker_is_in_dollars() -> None:
+    by_base = v.ticker("BTCUSDT", "90000", base_volume="2", quote_volume=None)
+    by_quote = v.ticker("BTCUSDT", "90000", base_volume="2", quote_volume="170000")
+    assert by_base and by_base["volume_24h"] == 180000
+    assert by_quote and by_quote["volume_24h"] == 170000
+
+
+def test_the_change_of_a_ticker_is_in_percent() -> None:
+    found = v.ticker("BTC-USD", 110, opened=100)
+    assert found and found["price_change_24h"] == pytest.approx(10)
+
+
+@pytest.mark.parametrize(
+    ("written", "canonical"), [("xbt", "BTC"), ("XXBT", "BTC"), ("xdg", "DOGE"), ("eth", "ETH")]
+)
+def test_tickers_have_one_spelling(written: str, canonical: str) -> None:
+    assert v.ticker_name(written) == canonical
+
+
+def test_a_source_may_have_spellings_of_its_own() -> None:
+    assert v.ticker_name("UST", {"UST": "USDT"}) == "USDT"
+
+
+@pytest.mark.parametrize(
+    ("contract", "coin"),
+    [("1000PEPE", "PEPE"), ("1000000MOG", "MOG"), ("1INCH", "1INCH"), ("BTC", "BTC")],
+)
+def test_contracts_on_thousands_are_of_the_coin(contract: str, coin: str) -> None:
+    assert v.contract_name(contract) == coin
+
+
+def test_hex_and_gwei() -> None:
+    assert v.from_hex("0x3b9aca00") == 10**9
+    assert v.gwei("0x3b9aca00") == 1
+    with pytest.raises(ValueError, match="0x"):
+        v.from_hex("12")
+
+
+def test_evm_fees_are_the_base_fee_and_the_median_tip() -> None:
+    history = {
+        "baseFeePerGas": ["0x1", hex(10 * 10**9)],
+        "reward": [[hex(10**9), hex(2 * 10**9), hex(3 * 10**9)]] * 3,
+    }
+    found = v.evm_gas(hex(12 * 10**9), history)
+    assert (found["slow_gas_price"], found["standard_gas_price"], found["fast_gas_price"]) == (
+        11,
+        12,
+        13,
+    )
+    assert found["base_fee_gwei"] == 10
+
+
+def test_an_address_is_written_one_way() -> None:
+    written = "HTTPS://News.Example/a/b?utm_source=x&id=7&fbclid=z#top"
+    assert v.canonical_url(written) == "https://news.example/a/b?id=7"
+    assert v.canonical_url("https://news.example") == "https://news.example/"
+    with pytest.raises(ValueError, match="web address"):
+        v.canonical_url("javascript:alert(1)")
+
+
+@given(st.text())
+def test_plain_text_has_no_markup(text: str) -> None:
+    found = v.plain(f"<p>{text}</p>")
+    assert found is None or (found == found.strip() and len(found) <= 2000)
+
+
+def test_where_records_lie() -> None:
+    body = {"data": {"list": [1, 2], "map": {"a": 3}}, "t": [1, 2], "o": [3, 4]}
+    assert v.at(body, "data.list") == [1, 2]
+    assert v.at([[1], [2, 5]], "1.1") == 5
+    assert v.pairs("data.map")(body) == [("a", 3)]
+    assert v.one("data")(body) == [body["data"]]
+    assert v.parallel("", "t", "o")(body) == [(1, 3), (2, 4)]
+    with pytest.raises(KeyError, match="no data.rows, found keys list, map"):
+        v.at(body, "data.rows")
+    with pytest.raises(KeyError, match="different length"):
+        v.parallel("", "t", "o")({"t": [1], "o": []})
+
+
+def test_rpc_answers_come_in_any_order() -> None:
+    read = v.rpc_results(["a", "b"])
+    assert list(read([{"id": 2, "result": 5}, {"id": 1, "result": 4}])) == [{"a": 4, "b": 5}]
+    with pytest.raises(v.Said, match="limit exceeded"):
+        read([{"id": 1, "error": {"code": -32005, "message": "limit exceeded"}}])
+    with pytest.raises(KeyError, match="no answer to b"):
+        read([{"id": 1, "result": 4}])

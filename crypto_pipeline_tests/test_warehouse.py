@@ -1,0 +1,494 @@
+"""The DuckDB file: layout, writing once, the spool, the lock. Runs on every DuckDB we support."""
+
+import subprocess
+import sys
+import textwrap
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pytest
+
+from crypto_pipeline import warehouse as module
+from crypto_pipeline.tables import (
+    Candle,
+    Coin,
+    DataCollection,
+    MarketPrice,
+    NewsArticle,
+    Provider,
+    Row,
+    SourceHealth,
+)
+from crypto_pipeline.warehouse import (
+    STORAGE,
+    Batch,
+    Damaged,
+    Locked,
+    Memory,
+    TooNew,
+    Warehouse,
+    WarehouseError,
+)
+
+NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
+
+
+def price(source: str, symbol: str, usd: float, collection: str = "c1", **about: Any) -> MarketPrice:
+    values = {
+        "symbol": symbol,
+        "source_id": symbol.lower(),
+        "quote": "USD",
+        "price_usd": usd,
+        "timestamp": NOW,
+        "source": source,
+        "collection_id": collection,
+    }
+    return MarketPrice.model_validate({**values, **about})
+
+
+def outcome(collection: str, endpoint: str = "alpha.market_prices") -> DataCollection:
+    return DataCollection(
+        endpoint=endpoint,
+        source="alpha",
+        feeds="market_prices",
+        collection_type="ui",
+        outcome="ok",
+        records=1,
+        rows=1,
+        left_out=0,
+        rejects=0,
+        stored=0,
+        bytes_received=10,
+        started_at=NOW,
+        finished_at=NOW,
+        collection_id=collection,
+    )
+
+
+def article(url: str, collection: str = "c1", at: datetime = NOW) -> NewsArticle:
+    return NewsArticle(
+        title="News", url=url, source="paper", created_at=at, collection_id=collection
+    )
+
+
+def candle(minute: int, close: float = 2, collection: str = "c1") -> Candle:
+    return Candle.model_validate(
+        {
+            "symbol": "BTC",
+            "interval": "5m",
+            "timestamp": NOW + timedelta(minutes=minute),
+            "open": 1,
+            "high": 9,
+            "low": 1,
+            "close": close,
+            "volume": 1.5,
+            "quote": "USD",
+            "provider": "alpha",
+            "fetched_at": NOW,
+            "collection_id": collection,
+        }
+    )
+
+
+def batch(collection: str, *rows: Row, at: datetime = NOW, endpoint: str = "alpha.x") -> Batch:
+    made = Batch(collection, at)
+    made.add(endpoint, rows)
+    made.add("", [outcome(collection, endpoint)])
+    return made
+
+
+@contextmanager
+def held(path: Path, read_only: bool = False) -> Iterator[None]:
+    """Another program that keeps the file open."""
+    program = f"""
+        import duckdb, sys
+        c = duckdb.connect({str(path)!r}, read_only={read_only})
+        print("open", flush=True)
+        sys.stdin.read()
+    """
+    other = subprocess.Popen(
+        [sys.executable, "-c", textwrap.dedent(program)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    )
+    assert other.stdout
+    assert other.stdin
+    assert other.stdout.readline() == b"open\n"
+    try:
+        yield
+    finally:
+        other.stdin.close()
+        other.stdout.close()
+        other.wait(10)
+
+
+def count(warehouse: Warehouse, table: str) -> int:
+    return int(warehouse.query(f"SELECT count(*) FROM {table}")[0][0])
+
+
+# Writing
+
+
+def test_a_batch_is_written_with_its_types(warehouse: Warehouse) -> None:
+    row = price("alpha", "BTC", 92000.123456789, volume_24h="1234.5678", source_at=NOW)
+    warehouse.write(batch("c1", row))
+    found = warehouse.query("SELECT symbol, price_usd, volume_24h, timestamp FROM market_prices")
+    assert found == [("BTC", 92000.123456789, 1234.57, NOW)]
+
+
+def test_a_collection_written_twice_adds_nothing(warehouse: Warehouse) -> None:
+    first = warehouse.write(batch("c1", price("alpha", "BTC", 1), article("https://a/1")))
+    again = warehouse.write(batch("c1", price("alpha", "BTC", 1), article("https://a/2")))
+    assert not first.repeated
+    assert again.repeated
+    assert count(warehouse, "market_prices") == count(warehouse, "news_articles") == 1
+
+
+def test_a_key_twice_in_a_batch_is_written_once(warehouse: Warehouse) -> None:
+    warehouse.write(batch("c1", price("alpha", "BTC", 1), price("alpha", "BTC", 1)))
+    assert count(warehouse, "market_prices") == 1
+
+
+def test_news_are_inserted_once(warehouse: Warehouse) -> None:
+    warehouse.write(batch("c1", article("https://a/1"), article("https://a/2")))
+    later = NOW + timedelta(days=40)
+    receipt = warehouse.write(
+        batch("c2", *(article(f"https://a/{n}", "c2", later) for n in (2, 3)))
+    )
+    assert receipt.of("news_articles") == 1
+    assert count(warehouse, "news_articles") == 3
+
+
+def test_the_account_says_how_many_rows_were_new(warehouse: Warehouse) -> None:
+    warehouse.write(batch("c1", article("https://a/1")))
+    warehouse.write(batch("c2", article("https://a/1", "c2"), article("https://a/2", "c2")))
+    found = warehouse.query("SELECT collection_id, stored FROM data_collections ORDER BY 1")
+    assert found == [("c1", 1), ("c2", 1)]
+
+
+def test_a_candle_is_replaced_only_when_it_changed(warehouse: Warehouse) -> None:
+    warehouse.write(batch("c1", *(candle(n) for n in (0, 5, 10))))
+    receipt = warehouse.write(
+        batch("c2", candle(5, 2, "c2"), candle(10, 3, "c2"), candle(15, 4, "c2"))
+    )
+    assert receipt.of("cached_ohlc") == 2
+    found = warehouse.query("SELECT close, collection_id FROM cached_ohlc ORDER BY timestamp")
+    assert found == [(2.0, "c1"), (2.0, "c1"), (3.0, "c2"), (4.0, "c2")]
+
+
+def test_a_replaced_table_forgets_what_is_gone(warehouse: Warehouse) -> None:
+    def provider(name: str) -> Provider:
+        return Provider(
+            source=name,
+            base_url="https://x",
+            documentation="https://x",
+            key_required=False,
+            tables=["market_prices"],
+            endpoints=1,
+        )
+
+    warehouse.write(batch("c1", provider("alpha"), provider("beta")))
+    receipt = warehouse.write(batch("c2", provider("beta"), provider("gamma")))
+    assert receipt.of("providers") == 1
+    assert warehouse.query("SELECT source FROM providers ORDER BY 1") == [("beta",), ("gamma",)]
+
+
+def test_rows_outside_their_bounds_are_told(warehouse: Warehouse) -> None:
+    wrong = MarketPrice.model_construct(
+        **{**price("alpha", "BTC", 1).model_dump(), "price_usd": -5.0}
+    )
+    receipt = warehouse.write(batch("c1", wrong))
+    assert receipt.violations == {"market_prices": "price_usd > 0: 1 rows"}
+
+
+def test_totals_are_told(warehouse: Warehouse) -> None:
+    warehouse.write(batch("c1", price("alpha", "BTC", 1)))
+    receipt = warehouse.write(batch("c2", price("alpha", "BTC", 2, "c2")))
+    assert receipt.totals["market_prices"] == 2
+
+
+# The agreed view
+
+
+def agreed(warehouse: Warehouse, *rows: MarketPrice) -> dict[str, tuple[Any, ...]]:
+    warehouse.write(batch("c1", *rows))
+    found = warehouse.query(
+        "SELECT symbol, price_usd, sources, rejected, provider FROM cached_market_data"
+    )
+    return {row[0]: row[1:] for row in found}
+
+
+def test_the_agreed_price_is_a_median_and_outliers_are_named(warehouse: Warehouse) -> None:
+    view = agreed(
+        warehouse,
+        price("a", "BTC", 100),
+        price("b", "BTC", 101),
+        price("c", "BTC", 102),
+        price("mad", "BTC", 50),
+    )
+    assert view["BTC"] == (101.0, 3, ["mad 50.0: -50.2 % off"], "a,b,c")
+
+
+def test_a_source_speaks_once_with_its_biggest_coin(warehouse: Warehouse) -> None:
+    view = agreed(
+        warehouse,
+        price("a", "ABC", 7, source_id="small", market_cap=1e6),
+        price("a", "ABC", 459, source_id="big", market_cap=1e9),
+        price("b", "ABC", 460, market_cap=1e9),
+    )
+    assert view["ABC"][:3] == (459.5, 2, [])
+
+
+def test_two_that_disagree_are_decided_by_market_cap(warehouse: Warehouse) -> None:
+    view = agreed(
+        warehouse,
+        price("a", "ABC", 459, market_cap=1e9),
+        price("b", "ABC", 7),
+        price("a", "XYZ", 1),
+        price("b", "XYZ", 9),
+    )
+    assert view["ABC"][:2] == (459.0, 1)
+    assert view["ABC"][2] == ["b 7.0: -98.5 % off"]
+    assert "XYZ" not in view
+
+
+def test_two_camps_are_decided_by_market_cap(warehouse: Warehouse) -> None:
+    view = agreed(
+        warehouse,
+        price("a", "ABC", 459, market_cap=1e9),
+        price("b", "ABC", 458),
+        price("c", "ABC", 7),
+        price("d", "ABC", 7.1),
+    )
+    assert view["ABC"][:2] == (458.5, 2)
+
+
+def test_old_prices_do_not_speak(warehouse: Warehouse) -> None:
+    old = price("a", "BTC", 50, timestamp=NOW - timedelta(hours=2), collection="c0")
+    warehouse.write(batch("c0", old))
+    assert agreed(warehouse, price("b", "BTC", 100))["BTC"][:2] == (100.0, 1)
+    day = warehouse.query("SELECT low_24h, high_24h FROM cached_market_data")
+    assert day == [(100.0, 100.0)]
+
+
+def test_the_day_s_range_is_of_the_agreeing_sources(warehouse: Warehouse) -> None:
+    for hours, usd in ((30, 10), (20, 95), (3, 105)):
+        at = NOW - timedelta(hours=hours)
+        row = price("a", "BTC", usd, timestamp=at, collection=f"c{hours}")
+        warehouse.write(batch(f"c{hours}", row, at=at))
+    agreed(warehouse, price("a", "BTC", 100))
+    day = warehouse.query("SELECT low_24h, high_24h FROM cached_market_data")
+    assert day == [(95.0, 105.0)]
+
+
+# Layout and versions
+
+
+def test_new_files_are_readable_by_duckdb_1_4(warehouse: Warehouse) -> None:
+    warehouse.write(batch("c1", price("alpha", "BTC", 1)))
+    with duckdb.connect(str(warehouse.path), read_only=True) as connection:
+        tags = connection.execute(
+            "SELECT tags FROM duckdb_databases() WHERE database_name = current_database()"
+        ).fetchone()
+    assert tags
+    assert str(tags[0]["storage_version"]).startswith(STORAGE.rsplit(".", 1)[0])
+
+
+def test_an_older_file_is_migrated_and_keeps_its_rows(warehouse: Warehouse) -> None:
+    warehouse.write(batch("c1", price("alpha", "BTC", 1)))
+    with warehouse.connect() as connection:
+        connection.execute("ALTER TABLE market_prices DROP COLUMN source_at")
+        connection.execute("DROP TABLE coins")
+        connection.execute("COMMENT ON TABLE market_prices IS 'old words'")
+    warehouse.write(batch("c2", price("alpha", "BTC", 2, "c2", source_at=NOW)))
+    found = warehouse.query("SELECT price_usd, source_at FROM market_prices ORDER BY 1")
+    assert found == [(1.0, None), (2.0, NOW)]
+    assert count(warehouse, "coins") == 0
+    comment = "SELECT comment FROM duckdb_tables() WHERE table_name = 'market_prices'"
+    assert warehouse.query(comment) == [(MarketPrice.table.description,)]
+
+
+def test_numbered_changes_run_once_in_order(
+    warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    warehouse.write(batch("c1", price("alpha", "BTC", 1)))
+    monkeypatch.setattr(module, "VERSION", 3)
+    steps = {
+        **module.MIGRATIONS,
+        2: ("twice", ["UPDATE market_prices SET price_usd = price_usd * 2"]),
+        3: ("plus one", ["UPDATE market_prices SET price_usd = price_usd + 1"]),
+    }
+    monkeypatch.setattr(module, "MIGRATIONS", steps)
+    for collection in ("c2", "c3"):
+        warehouse.write(batch(collection, article(f"https://a/{collection}", collection)))
+    assert warehouse.query("SELECT price_usd FROM market_prices") == [(3.0,)]
+    assert warehouse.query("SELECT version FROM schema_migrations ORDER BY 1") == [(1,), (2,), (3,)]
+
+
+def test_a_newer_file_is_a_clear_error(warehouse: Warehouse) -> None:
+    warehouse.write(batch("c1", price("alpha", "BTC", 1)))
+    with warehouse.connect() as connection:
+        connection.execute("INSERT INTO schema_migrations VALUES (99, 'the future', now())")
+    for use in (lambda: warehouse.write(batch("c2")), warehouse.remember):
+        with pytest.raises(TooNew, match=r"layout 99.*knows up to 1.*update crypto_pipeline"):
+            use()
+    assert warehouse.waiting() == []
+
+
+def test_a_damaged_file_is_a_clear_error(warehouse: Warehouse) -> None:
+    warehouse.path.write_bytes(b"this is not a database" * 1000)
+    with pytest.raises(Damaged, match="move it"):
+        warehouse.write(batch("c1", price("alpha", "BTC", 1)))
+
+
+def test_no_file_yet_is_a_clear_error(warehouse: Warehouse) -> None:
+    with pytest.raises(WarehouseError, match="run a collection first"):
+        warehouse.query("SELECT 1")
+    assert warehouse.remember() == Memory()
+
+
+def test_an_error_in_a_transaction_leaves_nothing(
+    warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    warehouse.write(batch("c1", price("alpha", "BTC", 1)))
+
+    def fail(*_: object) -> dict[str, int]:
+        raise RuntimeError("half way")
+
+    monkeypatch.setattr(module, "_agree", fail)
+    with pytest.raises(RuntimeError, match="half way"):
+        warehouse.write(batch("c2", price("alpha", "BTC", 2, "c2")))
+    monkeypatch.undo()
+    assert count(warehouse, "market_prices") == 1
+    warehouse.write(batch("c2", price("alpha", "BTC", 2, "c2")))
+    assert count(warehouse, "market_prices") == 2
+
+
+# The lock and the spool
+
+
+@pytest.mark.parametrize("read_only", [False, True])
+def test_a_locked_file_costs_no_row(warehouse: Warehouse, read_only: bool) -> None:
+    warehouse.write(batch("c1", price("alpha", "BTC", 1)))
+    with held(warehouse.path, read_only):
+        for n in (2, 3):
+            at = NOW + timedelta(minutes=n)
+            rows = (price("alpha", "BTC", n, f"c{n}"), article(f"https://a/{n}", f"c{n}"))
+            assert warehouse.write(batch(f"c{n}", *rows, at=at)).spooled
+    assert len(warehouse.waiting()) == 2
+    receipt = warehouse.write(batch("c4", price("alpha", "BTC", 4, "c4")))
+    assert receipt.drained == 2
+    assert warehouse.waiting() == []
+    found = warehouse.query("SELECT price_usd FROM market_prices ORDER BY 1")
+    assert found == [(1.0,), (2.0,), (3.0,), (4.0,)]
+    assert count(warehouse, "news_articles") == 2
+    assert count(warehouse, "data_collections") == 4
+
+
+def test_the_spool_is_drained_exactly_once(
+    warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    warehouse.write(batch("c1", price("alpha", "BTC", 1)))
+    with held(warehouse.path):
+        warehouse.write(batch("c2", price("alpha", "BTC", 2, "c2")))
+
+    def killed(_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(module.shutil, "rmtree", killed)
+    with pytest.raises(KeyboardInterrupt):
+        warehouse.drain()
+    monkeypatch.undo()
+    assert len(warehouse.waiting()) == 1
+    assert warehouse.drain() == 1
+    assert warehouse.waiting() == []
+    assert count(warehouse, "market_prices") == 2
+
+
+def test_a_damaged_collection_in_the_spool_is_put_aside_loudly(warehouse: Warehouse) -> None:
+    warehouse.write(batch("c1", price("alpha", "BTC", 1)))
+    with held(warehouse.path):
+        warehouse.write(batch("c2", price("alpha", "BTC", 2, "c2")))
+    (waiting,) = warehouse.waiting()
+    (waiting / "market_prices.parquet").write_bytes(b"rubbish")
+    with pytest.raises(Damaged, match=r"put aside as .*\.damaged"):
+        warehouse.drain()
+    assert warehouse.waiting() == []
+    assert warehouse.drain() == 0
+
+
+def test_an_unfinished_spool_is_not_drained(warehouse: Warehouse) -> None:
+    (warehouse.spool / "20261123T120000~c9.unfinished").mkdir(parents=True)
+    assert warehouse.drain() == 0
+
+
+def test_the_holder_of_the_lock_is_named(warehouse: Warehouse) -> None:
+    warehouse.write(batch("c1", price("alpha", "BTC", 1)))
+    with held(warehouse.path), pytest.raises(Locked, match=r"held by another program.*PID \d+"):
+        warehouse.query("SELECT 1")
+
+
+# Memory
+
+
+def health(endpoint: str, minute: int) -> SourceHealth:
+    at = NOW + timedelta(minutes=minute)
+    return SourceHealth(
+        endpoint=endpoint,
+        source="alpha",
+        outcome="ok",
+        circuit="closed",
+        consecutive_failures=0,
+        asked_at=at,
+        next_allowed_at=at + timedelta(minutes=4),
+    )
+
+
+def coin(symbol: str, rank: int) -> Coin:
+    return Coin(
+        source="alpha",
+        source_id=symbol.lower(),
+        symbol=symbol,
+        market_cap=1,
+        rank=rank,
+        rank_of_symbol=1,
+        updated_at=NOW,
+    )
+
+
+def test_health_and_ranks_are_remembered(warehouse: Warehouse) -> None:
+    warehouse.write(batch("c1", health("alpha.x", 0), coin("BTC", 1), coin("ETH", 2)))
+    warehouse.write(batch("c2", health("alpha.x", 5)))
+    memory = warehouse.remember()
+    assert memory.health == {"alpha.x": health("alpha.x", 5)}
+    assert memory.ranks == {"BTC": 1, "ETH": 2}
+
+
+def test_while_the_file_is_locked_the_note_remembers(warehouse: Warehouse) -> None:
+    warehouse.write(batch("c1", health("alpha.x", 0)))
+    noted = Memory({"alpha.x": health("alpha.x", 5)}, {"BTC": 1})
+    warehouse.note(noted)
+    assert warehouse.remember().health == {"alpha.x": health("alpha.x", 0)}
+    with held(warehouse.path):
+        assert warehouse.remember() == noted
+        warehouse.write(batch("c2", price("alpha", "BTC", 1, "c2")))
+    assert warehouse.remember().health == noted.health
+
+
+def test_a_torn_note_is_no_note(warehouse: Warehouse) -> None:
+    warehouse.write(batch("c1", health("alpha.x", 0)))
+    warehouse.spool.mkdir()
+    (warehouse.spool / "memory.json").write_text("{")
+    with held(warehouse.path):
+        assert warehouse.remember() == Memory()
+
+
+def test_a_turn_is_had_by_one(warehouse: Warehouse) -> None:
+    with warehouse.turn("ui", 0.1) as first, warehouse.turn("ui", 0.1) as second:
+        assert (first, second) == (True, False)
+    with warehouse.turn("ui", 0.1) as third:
+        assert third
