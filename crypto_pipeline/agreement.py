@@ -1,4 +1,4 @@
-"""The SQL that makes cached_market_data out of market_prices. Nothing else.
+"""The SQL that makes cached_market_data and coins out of market_prices. Nothing else.
 
 Each source speaks once per ticker: with its biggest coin of that name, on its busiest pair. The
 centre is the median of the voices. Where no majority stands within TOLERANCE of it (two coins that
@@ -73,4 +73,13 @@ day AS (
 SELECT agreed.*, day.high_24h, day.low_24h
 FROM agreed JOIN day USING (symbol)
 WHERE sources > 0
+"""
+
+IDENTIFY = """
+SELECT '' AS _endpoint, source, source_id, symbol, name, market_cap,
+    row_number() OVER (PARTITION BY source ORDER BY market_cap DESC) AS rank,
+    row_number() OVER (PARTITION BY source, symbol ORDER BY market_cap DESC) AS rank_of_symbol,
+    timestamp AS updated_at
+FROM stage_market_prices WHERE market_cap IS NOT NULL
+QUALIFY row_number() OVER (PARTITION BY source, source_id ORDER BY market_cap DESC) = 1
 """

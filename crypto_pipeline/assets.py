@@ -185,7 +185,7 @@ def report(
     waiting = collection.receipt.spooled
     alive = bool(answered) or not_due
     if model is CachedMarketData:
-        alive = alive and (waiting or not_due or collection.receipt.of(table) > 0)
+        alive = waiting or not_due or collection.receipt.of(table) > 0
     metadata = _metadata(model, collection, fed)
     passed, words = _judge(model, collection, fed)
     check = dg.AssetCheckResult(
@@ -218,6 +218,10 @@ def _judge(model: type[Row], collection: Collection, fed: list[Result]) -> tuple
         return False, f"stored rows break the declaration: {broken}"
     asked = [r for r in fed if r.asked]
     answered = [r for r in asked if r.outcome in GOOD]
+    rows, rejects = sum(len(r.rows) for r in fed), sum(len(r.rejects) for r in fed)
+    agreed = collection.receipt.of(CachedMarketData.table.name)
+    if model is CachedMarketData and (agreed or answered or not fed):
+        return agreed > 0, f"{agreed} coins agreed, {rows} prices came"
     if not asked:
         reasons = sorted({(r.reason or "").split(" before ")[0].split(" until ")[0] for r in fed})
         due = any(reason == "not due" for reason in reasons)
@@ -228,14 +232,10 @@ def _judge(model: type[Row], collection: Collection, fed: list[Result]) -> tuple
             f"none of {len(asked)} endpoints answered; {first.endpoint.id}: {first.outcome}: "
             f"{first.reason}"
         )
-    rows, rejects = sum(len(r.rows) for r in fed), sum(len(r.rejects) for r in fed)
     if rejects > rows:
         return False, f"{rejects} records were refused and {rows} accepted: see rejected_rows"
     if collection.receipt.spooled:
         return False, f"{rows} rows wait in the spool until the database can be written"
-    if model is CachedMarketData:
-        agreed = collection.receipt.of(table)
-        return agreed > 0, f"{agreed} coins agreed from {rows} prices"
     return True, f"{rows} rows from {len(answered)} of {len(asked)} endpoints asked"
 
 

@@ -4,12 +4,14 @@ Owns: the order of the steps, the threads, pools of sources, and the account tha
 Must not know: how requests are sent, what answers mean, how rows are stored; and not Dagster.
 """
 
+import gc
 import os
 import queue
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
@@ -19,7 +21,6 @@ from crypto_pipeline.fetch import DEADLINE_S, Answer, Attempt, Fetcher, Request,
 from crypto_pipeline.sources import SOURCES
 from crypto_pipeline.sources.spec import MAJORS, Ask, Endpoint, Source
 from crypto_pipeline.tables import (
-    GROUPS,
     CachedMarketData,
     ConnectionAttempt,
     DataCollection,
@@ -131,23 +132,43 @@ def collect(
     warehouse = warehouse or Warehouse(settings.database())
     chosen = list(endpoints(tables) if among is None else among)
     done = Collection(collection_id, kind, datetime.now(UTC))
-    groups = sorted({e.table.table.group for e in chosen} & set(GROUPS)) or ["none"]
-    with (
-        warehouse.turn(groups[0], TURN_WAIT_S) as first,
-        warehouse.turn(
-            groups[-1] if len(groups) > 1 else "alone", TURN_WAIT_S if len(groups) > 1 else 0
-        ) as second,
-    ):
-        if not first or (len(groups) > 1 and not second):
-            done.stepped_aside = "another collection of the same group is running"
-            done.results = [Result(e, "skipped", done.stepped_aside) for e in chosen]
-            return done
+    with _without_pauses():
+        _run(done, tables, chosen, warehouse, force, progress)
+    return done
+
+
+@contextmanager
+def _without_pauses() -> Iterator[None]:
+    """Keep the cycle collector out of the way: a collection makes a million objects, few cycles,
+    and every full pass walks Dagster's heap as well."""
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()
+
+
+def _run(
+    done: Collection,
+    tables: Sequence[str],
+    chosen: Sequence[Endpoint],
+    warehouse: Warehouse,
+    force: bool,
+    progress: Progress | None,
+) -> None:
+    with ExitStack() as turns:
+        for group in sorted({e.table.table.group for e in chosen}):
+            if not turns.enter_context(warehouse.turn(group, TURN_WAIT_S)):
+                done.stepped_aside = f"another collection of the group {group} is running"
+                done.results = [Result(e, "skipped", done.stepped_aside) for e in chosen]
+                return
         memory = warehouse.remember()
-        done.results = gather(chosen, memory, collection_id, force=force, progress=progress)
+        done.results = gather(chosen, memory, done.id, force=force, progress=progress)
         batch = _batch(done, memory, agree=CachedMarketData.table.name in tables)
         done.receipt = warehouse.write(batch)
         warehouse.note(memory)
-    return done
 
 
 # Asking
@@ -371,14 +392,12 @@ def _merge(result: Result, parts: Sequence[tuple[Ask, Extraction]]) -> Result:
 
 
 def _batch(done: Collection, memory: Memory, *, agree: bool) -> Batch:
-    """Everything the collection writes: rows, coins, attempts, outcomes, rejects, health."""
+    """Everything the collection writes: rows, attempts, outcomes, rejects, health, providers."""
     batch = Batch(done.id, done.started_at, agree=agree)
     prices = [row for r in done.results for row in r.rows if isinstance(row, MarketPrice)]
-    seen = universe.coins(prices)
-    _keep_universe(done.results, universe.kept(settings.universe(), memory.ranks, seen))
-    for coin in seen:
-        memory.ranks[coin.symbol] = min(coin.rank, memory.ranks.get(coin.symbol, coin.rank))
-    batch.add("", seen)
+    for symbol, rank in universe.ranks(prices).items():
+        memory.ranks[symbol] = min(rank, memory.ranks.get(symbol, rank))
+    _keep_universe(done.results, universe.kept(settings.universe(), memory.ranks))
     batch.add("", [_provider(source) for source in SOURCES.values()])
     for result in done.results:
         endpoint = result.endpoint

@@ -24,10 +24,11 @@ import duckdb
 from filelock import FileLock, Timeout
 from pydantic import TypeAdapter
 
-from crypto_pipeline.agreement import AGREE
+from crypto_pipeline.agreement import AGREE, IDENTIFY
 from crypto_pipeline.tables import (
     TABLES,
     CachedMarketData,
+    Coin,
     DataCollection,
     MarketPrice,
     Row,
@@ -444,6 +445,7 @@ def _load(
             relation = _with_stored(staged[account], receipt)
             receipt.stored[account] = _write_table(connection, DataCollection, relation)
         if MarketPrice.table.name in staged:
+            receipt.stored[Coin.table.name] = _write_table(connection, Coin, IDENTIFY)
             newest = connection.execute("SELECT max(timestamp) FROM stage_market_prices").fetchone()
             agree_at = newest[0] if newest else agree_at
         if agree_at:

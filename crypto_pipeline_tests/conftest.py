@@ -1,4 +1,4 @@
-"""What every test stands on: no network but loopback, no settings but its own, sources of its own."""
+"""What every test stands on: only loopback, settings of its own, sources of its own."""
 
 import json
 import os

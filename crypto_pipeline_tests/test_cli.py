@@ -83,9 +83,7 @@ def test_try_names_what_is_near_a_wrong_name(upstream: Upstream) -> None:
 
 def test_a_wrong_setting_is_named(upstream: Upstream, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CRYPTO_PIPELINE_UPSTREAM", "localhost:80")
-    assert "CRYPTO_PIPELINE_UPSTREAM='localhost:80' is not a URL" in call(
-        "try", "coinlore", code=2
-    )
+    assert "CRYPTO_PIPELINE_UPSTREAM='localhost:80' is not a URL" in call("try", "coinlore", code=2)
 
 
 def test_without_dagster_home_history_is_kept_somewhere_plain(

@@ -7,7 +7,6 @@ import sys
 import textwrap
 import time
 from collections.abc import Iterator
-
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +15,7 @@ import pytest
 from crypto_pipeline import collect as module
 from crypto_pipeline import fetch
 from crypto_pipeline.collect import Collection, collect
+from crypto_pipeline.sources import SOURCES
 from crypto_pipeline.sources.spec import Endpoint, Key
 from crypto_pipeline.warehouse import Warehouse
 from crypto_pipeline_tests.conftest import Canned, coins, source
@@ -37,9 +37,9 @@ def upstream(canned: Canned, monkeypatch: pytest.MonkeyPatch) -> Iterator[Upstre
         yield server
 
 
-def run(warehouse: Warehouse, *among: Endpoint, id: str = "c1", **about: Any) -> Collection:
+def run(warehouse: Warehouse, *among: Endpoint, name: str = "c1", **about: Any) -> Collection:
     tables = ["market_prices", "cached_market_data"]
-    return collect(tables, id, warehouse=warehouse, among=among, **about)
+    return collect(tables, name, warehouse=warehouse, among=among, **about)
 
 
 def outcomes(collection: Collection) -> dict[str, str]:
@@ -84,7 +84,9 @@ FAULTS = [
 ]
 
 
-@pytest.mark.parametrize(("rule", "outcome"), FAULTS, ids=lambda v: getattr(v, "fault", None) or str(v)[:40])
+@pytest.mark.parametrize(
+    ("rule", "outcome"), FAULTS, ids=lambda v: getattr(v, "fault", None) or str(v)[:40]
+)
 def test_a_bad_source_leaves_its_outcome_and_the_others_rows(
     warehouse: Warehouse,
     upstream: Upstream,
@@ -123,18 +125,18 @@ def test_what_is_not_due_is_not_asked_even_by_another_process(
     warehouse: Warehouse, upstream: Upstream
 ) -> None:
     run(warehouse, source("good"))
-    again = run(Warehouse(warehouse.path), source("good"), id="c2")
+    again = run(Warehouse(warehouse.path), source("good"), name="c2")
     assert outcomes(again) == {"good": "skipped"}
     assert again.failed is None
     assert len(upstream.asked) == 1
-    forced = run(warehouse, source("good"), id="c3", force=True)
+    forced = run(warehouse, source("good"), name="c3", force=True)
     assert outcomes(forced) == {"good": "ok"}
 
 
 def test_who_said_wait_is_not_asked_again(warehouse: Warehouse, upstream: Upstream) -> None:
     upstream.rules.append(Rule("good", status=429, headers={"Retry-After": "900"}))
     run(warehouse, source("good"), source("fine"))
-    again = run(warehouse, source("good"), source("fine"), id="c2", force=True)
+    again = run(warehouse, source("good"), source("fine"), name="c2", force=True)
     assert outcomes(again) == {"good": "skipped", "fine": "ok"}
     assert "told to wait" in (again.results[0].reason or "")
     assert sum(asked.host == "good.example" for asked in upstream.asked) == 1
@@ -186,9 +188,9 @@ def test_a_pool_has_one_answer_and_the_next_takes_over(
     collection = run(warehouse, *pool())
     assert outcomes(collection) == {"dead": "refused", "good": "ok", "fine": "skipped"}
     assert collection.results[2].reason == "the pool has its answer from good.market_prices"
-    again = run(warehouse, *pool(), id="c2")
+    again = run(warehouse, *pool(), name="c2")
     assert set(outcomes(again).values()) == {"skipped"}
-    forced = run(warehouse, *pool(), id="c3", force=True)
+    forced = run(warehouse, *pool(), name="c3", force=True)
     assert outcomes(forced) == {"dead": "skipped", "good": "ok", "fine": "skipped"}
 
 
@@ -199,7 +201,7 @@ def test_a_conditional_answer_is_unchanged_the_second_time(
     upstream.rules.append(Rule("good", headers={"ETag": '"7"'}, times=1))
     upstream.rules.append(Rule("good", status=304, body=b""))
     run(warehouse, endpoint)
-    again = run(warehouse, endpoint, id="c2", force=True)
+    again = run(warehouse, endpoint, name="c2", force=True)
     assert outcomes(again) == {"good": "unchanged"}
     assert upstream.asked[1].headers["If-None-Match"] == '"7"'
     assert count(warehouse, "market_prices") == 2
@@ -215,7 +217,7 @@ def test_coins_outside_the_universe_are_left_out_and_counted(
         del coin["cap"]
     collection = run(warehouse, source("good"), source("fine"))
     assert [(len(r.rows), r.left_out) for r in collection.results] == [(3, 4), (3, 4)]
-    later = run(warehouse, source("fine"), id="c2", force=True)
+    later = run(warehouse, source("fine"), name="c2", force=True)
     assert [(len(r.rows), r.left_out) for r in later.results] == [(3, 4)]
 
 
@@ -239,12 +241,12 @@ def test_a_locked_file_costs_no_row_and_asks_nobody_twice(
 ) -> None:
     run(warehouse, source("good"))
     with held(warehouse.path):
-        spooled = run(warehouse, source("fine"), id="c2")
-        again = run(warehouse, source("good"), source("fine"), id="c3")
+        spooled = run(warehouse, source("fine"), name="c2")
+        again = run(warehouse, source("good"), source("fine"), name="c3")
     assert spooled.receipt.spooled
     assert outcomes(again) == {"good": "skipped", "fine": "skipped"}
     assert len(upstream.asked) == 2
-    run(warehouse, source("good"), source("fine"), id="c4")
+    run(warehouse, source("good"), source("fine"), name="c4")
     assert count(warehouse, "market_prices") == 4
     assert len(upstream.asked) == 2
     assert warehouse.query("SELECT count(DISTINCT collection_id) FROM data_collections") == [(4,)]
@@ -283,7 +285,7 @@ def program(upstream: Upstream, path: Path, collection_id: str) -> str:
 def test_a_kill_in_the_middle_loses_nothing_and_duplicates_nothing(
     warehouse: Warehouse, upstream: Upstream, pause: float
 ) -> None:
-    run(warehouse, source("fine"), id="before")
+    run(warehouse, source("fine"), name="before")
     upstream.delay = 0.3
     victim = python(program(upstream, warehouse.path, "'killed'"))
     while not any(asked.host == "good.example" for asked in upstream.asked):
@@ -293,10 +295,8 @@ def test_a_kill_in_the_middle_loses_nothing_and_duplicates_nothing(
     os.kill(victim.pid, signal.SIGKILL)
     victim.wait(10)
     upstream.delay = 0.0
-    run(warehouse, source("good"), id="after", force=True)
-    found = dict(
-        warehouse.query("SELECT collection_id, count(*) FROM market_prices GROUP BY 1")
-    )
+    run(warehouse, source("good"), name="after", force=True)
+    found = dict(warehouse.query("SELECT collection_id, count(*) FROM market_prices GROUP BY 1"))
     assert found["before"] == 2
     assert found["after"] == 2
     assert found.get("killed", 2) == 2
@@ -314,15 +314,15 @@ def test_a_canary_key_appears_nowhere(
     canary = "CANARY-0123456789"
     monkeypatch.setenv("KEYED_KEY", canary)
     keyed = source("keyed", key=Key(env="KEYED_KEY", query="apikey"))
-    monkeypatch.setitem(module.SOURCES, "keyed", keyed.source)
+    monkeypatch.setitem(SOURCES, "keyed", keyed.source)
     for body in (
         f'{{"error": "key {canary} is invalid"}}',
         f'{{"data": [{{"id": "{canary}", "symbol": "{canary}"}}]}}',
     ):
         upstream.rules = [Rule("keyed", body=body.encode())]
-        run(warehouse, keyed, source("good"), id=body[:9], force=True)
+        run(warehouse, keyed, source("good"), name=body[:9], force=True)
     upstream.rules = [Rule("keyed", fault="reset")]
-    run(warehouse, keyed, id="c3", force=True)
+    run(warehouse, keyed, name="c3", force=True)
     assert any(canary in repr(asked.query) for asked in upstream.asked)
     for file in warehouse.path.parent.rglob("*"):
         if file.is_file():

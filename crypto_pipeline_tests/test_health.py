@@ -16,12 +16,20 @@ NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
 ALPHA = source("alpha")
 HOURLY = source("hourly", min_interval=minutes(60))
 KEYED = source("keyed", key=Key(env="KEYED_KEY", query="k"))
-OUTCOMES: list[Outcome] = ["ok", "unchanged", "empty", "throttled", "refused", "unreachable", "changed"]
+OUTCOMES: list[Outcome] = [
+    "ok",
+    "unchanged",
+    "empty",
+    "throttled",
+    "refused",
+    "unreachable",
+    "changed",
+]
 
 
-def after(*outcomes: Outcome, retry_after: float | None = None) -> SourceHealth:
+def after(*outcomes: Outcome, times: int = 1, retry_after: float | None = None) -> SourceHealth:
     known = None
-    for outcome in outcomes:
+    for outcome in outcomes * times:
         known = health.after(ALPHA, known, outcome, "why", NOW, retry_after=retry_after)
     assert known
     return known
@@ -53,7 +61,7 @@ def test_without_its_key_an_endpoint_is_not_asked() -> None:
 def test_failures_open_the_circuit_and_rest_longer_and_longer() -> None:
     rests = []
     for count in range(1, 12):
-        known = after(*(["unreachable"] * count))
+        known = after("unreachable", times=count)
         rests.append(known.next_allowed_at - NOW)
         assert known.consecutive_failures == count
         assert known.circuit == ("open" if count > health.FREE_FAILURES else "closed")
@@ -65,7 +73,7 @@ def test_failures_open_the_circuit_and_rest_longer_and_longer() -> None:
 def test_a_refusal_is_not_retried_soon() -> None:
     assert after("refused").next_allowed_at == NOW + minutes(4)
     assert after("refused", "refused").next_allowed_at == NOW + timedelta(hours=1)
-    assert after(*(["refused"] * 20)).next_allowed_at == NOW + timedelta(hours=24)
+    assert after("refused", times=20).next_allowed_at == NOW + timedelta(hours=24)
 
 
 def test_success_closes_the_circuit() -> None:
@@ -84,7 +92,7 @@ def test_who_told_us_to_wait_is_not_even_forced() -> None:
 
 
 def test_force_asks_what_is_not_due_and_what_rests() -> None:
-    for known in (after("ok"), after(*(["changed"] * 9))):
+    for known in (after("ok"), after("changed", times=9)):
         assert health.why_not(ALPHA, known, NOW + minutes(1), {})
         assert health.why_not(ALPHA, known, NOW + minutes(1), {}, force=True) is None
 

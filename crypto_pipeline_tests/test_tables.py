@@ -82,7 +82,9 @@ def test_dagster_shows_the_declared_columns(model: type[Row]) -> None:
 def test_the_reference_names_every_column(name: str) -> None:
     section = docs.tables().split(f"### {name}\n")[1].split("### ")[0]
     for c in TABLES[name].table.columns:
-        assert re.search(rf"\| {c.name} \| {re.escape(c.type)}.*{re.escape(c.description)}", section)
+        assert re.search(
+            rf"\| {c.name} \| {re.escape(c.type)}.*{re.escape(c.description)}", section
+        )
 
 
 def test_a_column_is_declared_in_one_place() -> None:
@@ -125,7 +127,8 @@ def test_what_breaks_the_declaration_is_refused(name: str, value: object) -> Non
 
 
 @pytest.mark.parametrize(
-    "broken", [{"high": 1.5}, {"low": 1.5}, {"interval": "7m"}, {"timestamp": NOW.replace(second=7)}]
+    "broken",
+    [{"high": 1.5}, {"low": 1.5}, {"interval": "7m"}, {"timestamp": NOW.replace(second=7)}],
 )
 def test_a_candle_that_contradicts_itself_is_refused(broken: dict[str, object]) -> None:
     Candle.model_validate(CANDLE)
@@ -140,9 +143,7 @@ def test_a_candle_is_finished_when_its_interval_is_over() -> None:
 
 
 def test_gas_without_any_price_says_what_is_missing() -> None:
-    row = GasPrice(
-        blockchain="ethereum", unit="gwei", timestamp=NOW, source="s", collection_id="c"
-    )
+    row = GasPrice(blockchain="ethereum", unit="gwei", timestamp=NOW, source="s", collection_id="c")
     assert row.missing() == "none of gas_price_gwei, standard_gas_price has a value"
 
 

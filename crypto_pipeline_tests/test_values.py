@@ -27,10 +27,9 @@ def test_a_number_survives_its_text(x: float) -> None:
     assert v.number(repr(x)) == x
 
 
-@given(st.datetimes(min_value=datetime(2010, 1, 1), max_value=datetime(2099, 1, 1)))
-def test_a_time_survives_every_unit(naive: datetime) -> None:
-    at = naive.replace(microsecond=0, tzinfo=UTC)
-    seconds = int(at.timestamp())
+@given(st.integers(min_value=1_262_304_000, max_value=4_070_908_800))
+def test_a_time_survives_every_unit(seconds: int) -> None:
+    at = datetime.fromtimestamp(seconds, UTC)
     assert v.seconds(seconds) == v.millis(seconds * 1000) == v.micros(seconds * 10**6) == at
     assert v.nanos(seconds * 10**9) == v.iso(at.isoformat()) == at
 
@@ -40,7 +39,7 @@ def test_a_time_survives_every_unit(naive: datetime) -> None:
     [(v.seconds, 1795435200000), (v.millis, 1795435200), (v.seconds, 1e300), (v.iso, "1970-01-01")],
 )
 def test_a_unit_mistaken_raises(convert: object, value: object) -> None:
-    with pytest.raises(ValueError, match="1970|not a time"):
+    with pytest.raises(ValueError, match=r"1970|not a time"):
         convert(value)  # type: ignore[operator]
 
 
@@ -83,13 +82,16 @@ def test_a_ticker_keeps_to_dollars() -> None:
 def test_the_volume_of_a_ticker_is_in_dollars() -> None:
     by_base = v.ticker("BTCUSDT", "90000", base_volume="2", quote_volume=None)
     by_quote = v.ticker("BTCUSDT", "90000", base_volume="2", quote_volume="170000")
-    assert by_base and by_base["volume_24h"] == 180000
-    assert by_quote and by_quote["volume_24h"] == 170000
+    assert by_base
+    assert by_base["volume_24h"] == 180000
+    assert by_quote
+    assert by_quote["volume_24h"] == 170000
 
 
 def test_the_change_of_a_ticker_is_in_percent() -> None:
     found = v.ticker("BTC-USD", 110, opened=100)
-    assert found and found["price_change_24h"] == pytest.approx(10)
+    assert found
+    assert found["price_change_24h"] == pytest.approx(10)
 
 
 @pytest.mark.parametrize(
@@ -153,7 +155,7 @@ def test_where_records_lie() -> None:
     assert v.pairs("data.map")(body) == [("a", 3)]
     assert v.one("data")(body) == [body["data"]]
     assert v.parallel("", "t", "o")(body) == [(1, 3), (2, 4)]
-    with pytest.raises(KeyError, match="no data.rows, found keys list, map"):
+    with pytest.raises(KeyError, match=r"no data\.rows, found keys list, map"):
         v.at(body, "data.rows")
     with pytest.raises(KeyError, match="different length"):
         v.parallel("", "t", "o")({"t": [1], "o": []})

@@ -1,5 +1,6 @@
 """The DuckDB file: layout, writing once, the spool, the lock. Runs on every DuckDB we support."""
 
+import shutil
 import subprocess
 import sys
 import textwrap
@@ -37,7 +38,9 @@ from crypto_pipeline.warehouse import (
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
 
 
-def price(source: str, symbol: str, usd: float, collection: str = "c1", **about: Any) -> MarketPrice:
+def price(
+    source: str, symbol: str, usd: float, collection: str = "c1", **about: Any
+) -> MarketPrice:
     values = {
         "symbol": symbol,
         "source_id": symbol.lower(),
@@ -399,7 +402,7 @@ def test_the_spool_is_drained_exactly_once(
     def killed(_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(module.shutil, "rmtree", killed)
+    monkeypatch.setattr(shutil, "rmtree", killed)
     with pytest.raises(KeyboardInterrupt):
         warehouse.drain()
     monkeypatch.undo()

@@ -27,6 +27,7 @@ from urllib.parse import parse_qsl, urlsplit
 
 from crypto_pipeline.fetch import request_for
 from crypto_pipeline.sources import ENDPOINTS, Endpoint
+from crypto_pipeline.sources.spec import Computed
 
 SAMPLES = Path(__file__).parent / "samples"
 RECORDINGS = Path(__file__).parents[1].parent / "shared" / "recordings"
@@ -120,14 +121,15 @@ def sample_file(endpoint: Endpoint, folder: Path = SAMPLES) -> Path | None:
 
 @cache
 def _asked(endpoint_id: str) -> tuple[Asked, ...]:
-    """The requests an endpoint sends, as the server gets them."""
+    """The requests an endpoint sends, as the server gets them, without what depends on the time."""
     endpoint = ENDPOINTS[endpoint_id]
+    timely = {name for name, value in endpoint.params.items() if isinstance(value, Computed)}
     at = datetime(2026, 11, 23, tzinfo=UTC)
     found = []
     for ask in endpoint.asks():
         request = request_for(endpoint, ask, at)
         url = request.url.replace("{key}", "KEY")
-        query = "&".join(f"{name}={value}" for name, value in request.params)
+        query = "&".join(f"{name}={value}" for name, value in request.params if name not in timely)
         found.append(Asked.of(request.method, f"{url}?{query}", request.body))
     return tuple(found)
 

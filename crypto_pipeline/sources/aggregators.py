@@ -541,7 +541,7 @@ MOBULA.endpoint(
     MarketPrice,
     "/market/multi-data",
     params={"assets": "Bitcoin,Ethereum,Solana,XRP,BNB"},
-    min_interval=minutes(15),
+    min_interval=hours(1),
     records=pairs("data"),
     row=lambda p: coin(
         p[0],
@@ -688,7 +688,6 @@ CRYPTOBUBBLES = Source(
     "cryptobubbles",
     "https://cryptobubbles.net/backend/data",
     docs="https://cryptobubbles.net",
-    headers={"User-Agent": "Mozilla/5.0 (compatible; crypto-pipeline)"},
 )
 
 CRYPTOBUBBLES.endpoint(
@@ -710,7 +709,7 @@ COINCODEX = Source(
     "coincodex",
     "https://coincodex.com/api/coincodex",
     docs="https://coincodex.com/page/api/",
-    gap=0.2,
+    gap=1,
 )
 
 COINCODEX.endpoint(
@@ -728,39 +727,6 @@ COINCODEX.endpoint(
         change_pct=c["price_change_1D_percent"],
         at=iso(c["last_update"]),
     ),
-)
-
-YAHOO_FINANCE = Source(
-    "yahoo_finance",
-    "https://query1.finance.yahoo.com",
-    docs="https://finance.yahoo.com/markets/crypto/all/",
-    headers={"User-Agent": "Mozilla/5.0 (compatible; crypto-pipeline)"},
-    gap=1,
-)
-
-
-def yahoo_spark(s: dict[str, Any]) -> dict[str, Any] | None:
-    """Its previous close is that of the day, not the price 24 hours ago: no change follows."""
-    meta = s["response"][0]["meta"]
-    return ticker(
-        (s["symbol"].split("-")[0], meta["currency"]),
-        meta["regularMarketPrice"],
-        at=seconds(meta["regularMarketTime"]),
-        source_id=s["symbol"],
-    )
-
-
-YAHOO_FINANCE.endpoint(
-    MarketPrice,
-    "/v7/finance/spark",
-    params={
-        "symbols": "BTC-USD,ETH-USD,SOL-USD,XRP-USD,BNB-USD,DOGE-USD,ADA-USD",
-        "range": "1d",
-        "interval": "1d",
-    },
-    min_interval=minutes(15),
-    records="spark.result",
-    row=yahoo_spark,
 )
 
 # Exchange rates: what one dollar, or one bitcoin, buys

@@ -194,14 +194,13 @@ BITCOIN_PUBLICNODE.rpc(
         "mempool_bytes": a["mempool"]["bytes"],
     },
     fixed={"blockchain": "bitcoin"},
-    pool="bitcoin_stats",
 )
 
 BLOCKCHAIN_INFO = Source(
     "blockchain_info",
     "https://blockchain.info",
     docs="https://www.blockchain.com/explorer/api",
-    gap=2,
+    gap=10,
 )
 
 BLOCKCHAIN_INFO.endpoint(
@@ -335,6 +334,27 @@ BLOCKCHAIR.endpoint(
     ),
 )
 
+LITECOINSPACE = Source(
+    "litecoinspace", "https://litecoinspace.org", docs="https://litecoinspace.org/docs/api/rest"
+)
+
+LITECOINSPACE.endpoint(
+    GasPrice,
+    "/api/v1/fees/recommended",
+    records=one(),
+    row=recommended,
+    fixed={"blockchain": "litecoin"},
+    pool="litecoin_gas",
+)
+
+LITECOINSPACE.endpoint(
+    BlockchainStats,
+    "/api/v1/blocks",
+    records=run_of_blocks,
+    row=newest_of,
+    fixed={"blockchain": "litecoin"},
+)
+
 BLOCKCYPHER = Source(
     "blockcypher",
     "https://api.blockcypher.com/v1",
@@ -360,7 +380,6 @@ for _coin, _chain in (
             "mempool_transactions": c["unconfirmed_count"],
         },
         fixed={"blockchain": _chain},
-        pool=f"{_chain}_stats",
     )
     BLOCKCYPHER.endpoint(
         GasPrice,
@@ -374,38 +393,16 @@ for _coin, _chain in (
             "sat/vB",
         ),
         fixed={"blockchain": _chain},
-        pool=f"{_chain}_gas",
+        pool=f"{_chain}_gas" if _chain in ("bitcoin", "litecoin") else None,
         min_interval=minutes(15),
     )
-
-LITECOINSPACE = Source(
-    "litecoinspace", "https://litecoinspace.org", docs="https://litecoinspace.org/docs/api/rest"
-)
-
-LITECOINSPACE.endpoint(
-    GasPrice,
-    "/api/v1/fees/recommended",
-    records=one(),
-    row=recommended,
-    fixed={"blockchain": "litecoin"},
-    pool="litecoin_gas",
-)
-
-LITECOINSPACE.endpoint(
-    BlockchainStats,
-    "/api/v1/blocks",
-    records=run_of_blocks,
-    row=newest_of,
-    fixed={"blockchain": "litecoin"},
-    pool="litecoin_stats",
-)
 
 TATUM_GATEWAY = Source(
     "tatum_gateway",
     "https://litecoin-mainnet.gateway.tatum.io",
     docs="https://docs.tatum.io/reference/rpc",
     key=Key(env="TATUM_API_KEY", header="x-api-key", required=False),
-    gap=1,
+    gap=12,
 )
 
 for _host, _chain in (
@@ -423,7 +420,6 @@ for _host, _chain in (
             "difficulty": a["chain"]["difficulty"],
         },
         fixed={"blockchain": _chain},
-        pool=f"{_chain}_stats",
     )
 
 HASKOIN = Source("haskoin", "https://api.haskoin.com", docs="https://api.haskoin.com/")
@@ -434,7 +430,6 @@ HASKOIN.endpoint(
     records=one("blocks"),
     row=lambda b: {"latest_block": b["blocks"]},
     fixed={"blockchain": "bitcoin_cash"},
-    pool="bitcoin_cash_stats",
 )
 
 COINMETRICS = Source(
@@ -896,7 +891,6 @@ TONAPI.endpoint(
     records=one(),
     row=lambda b: {"latest_block": b["seqno"], "latest_block_at": seconds(b["gen_utime"])},
     fixed={"blockchain": "ton"},
-    pool="ton_stats",
 )
 
 
@@ -1178,23 +1172,19 @@ HEDERA.endpoint(
 # Polkadot and its relatives
 
 
-def substrate(name: str, base: str, chain: str, pool: str | None = None) -> Source:
+def substrate(name: str, base: str, chain: str) -> Source:
     source = Source(name, base, docs="https://polkadot.js.org/docs/substrate/rpc")
     source.rpc(
         BlockchainStats,
         {"header": ["chain_getHeader"]},
         row=lambda a: {"latest_block": from_hex(a["header"]["number"])},
         fixed={"blockchain": chain},
-        pool=pool,
     )
     return source
 
 
 POLKADOT_PUBLICNODE = substrate(
-    "polkadot_publicnode",
-    "https://polkadot-rpc.publicnode.com",
-    "polkadot",
-    pool="polkadot_stats",
+    "polkadot_publicnode", "https://polkadot-rpc.publicnode.com", "polkadot"
 )
 KUSAMA_PUBLICNODE = substrate("kusama_publicnode", "https://kusama-rpc.publicnode.com", "kusama")
 ACALA = substrate("acala", "https://acala-rpc-0.aca-api.network", "acala")
@@ -1222,7 +1212,6 @@ POLKADOT_SIDECAR.endpoint(
     records=one(),
     row=sidecar_block,
     fixed={"blockchain": "polkadot"},
-    pool="polkadot_stats",
 )
 
 

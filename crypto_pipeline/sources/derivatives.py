@@ -49,6 +49,12 @@ def joined(pair: str) -> str:
     return split_pair(pair)[0]
 
 
+def per(value: Any, unit: float) -> float | None:
+    """The value in larger units: seconds per 3600 are hours. Division keeps whole hours whole."""
+    found = number(value)
+    return None if found is None else found / unit
+
+
 def funding(
     base: str,
     source_id: str,
@@ -425,7 +431,7 @@ GATE_FUTURES.endpoint(
             joined(c["name"]),
             c["name"],
             c["funding_rate"],
-            every=times(c["funding_interval"], 1 / 3600),
+            every=per(c["funding_interval"], 3600),
             mark=c["mark_price"],
             due=seconds(c["funding_next_apply"]),
         )
@@ -502,7 +508,7 @@ KUCOIN_FUTURES.endpoint(
             c["baseCurrency"],
             c["symbol"],
             c["fundingFeeRate"],
-            every=times(c["fundingRateGranularity"], 1 / 3_600_000),
+            every=per(c["fundingRateGranularity"], 3_600_000),
             mark=c["markPrice"],
             due=millis(c["nextFundingRateDateTime"]),
         )
@@ -866,7 +872,6 @@ HYPERLIQUID.endpoint(
     FundingRate,
     "/info",
     json={"type": "metaAndAssetCtxs"},
-    headers={"Content-Type": "application/json"},
     records=hyperliquid_assets,
     row=lambda a: (
         None
@@ -879,7 +884,6 @@ HYPERLIQUID.endpoint(
     OpenInterest,
     "/info",
     json={"type": "metaAndAssetCtxs"},
-    headers={"Content-Type": "application/json"},
     records=hyperliquid_assets,
     row=lambda a: (
         None
@@ -1023,7 +1027,7 @@ LIGHTER.endpoint(
     records="funding_rates",
     # Rates of other exchanges stand beside its own. All are for eight hours; it settles hourly.
     row=lambda f: (
-        funding(f["symbol"], f["symbol"], times(f["rate"], 1 / 8), every=1)
+        funding(f["symbol"], f["symbol"], per(f["rate"], 8), every=1)
         if f["exchange"] == "lighter"
         else None
     ),
@@ -1293,7 +1297,7 @@ WHITEBIT_FUTURES.endpoint(
             f["stock_currency"],
             f["ticker_id"],
             f["funding_rate"],
-            every=times(f["funding_interval_minutes"], 1 / 60),
+            every=per(f["funding_interval_minutes"], 60),
             due=millis(f["next_funding_rate_timestamp"]),
         )
         if f["product_type"] == "Perpetual"
@@ -1384,7 +1388,7 @@ LBANK_FUTURES.endpoint(
         joined(t["symbol"]),
         t["symbol"],
         t["fundingRate"],
-        every=times(t["positionFeeTime"], 1 / 3600),
+        every=per(t["positionFeeTime"], 3600),
         mark=t["markedPrice"],
         due=millis(t["nextFeeTime"]),
     ),
@@ -1416,12 +1420,14 @@ COINEX_FUTURES.endpoint(
     FundingRate,
     "/v2/futures/funding-rate",
     records="data",
+    # The latest rate is settled; the next one is what will be paid at next_funding_time.
     row=lambda f: funding(
         joined(f["market"]),
         f["market"],
-        f["latest_funding_rate"],
+        f["next_funding_rate"],
         every=(f["next_funding_time"] - f["latest_funding_time"]) / 3_600_000,
         mark=f["mark_price"],
+        due=millis(f["next_funding_time"]),
     ),
 )
 
@@ -1463,7 +1469,7 @@ WEEX_FUTURES.endpoint(
         joined(p["symbol"]),
         p["symbol"],
         p["forecastFundingRate"],
-        every=times(p["collectCycle"], 1 / 60),
+        every=per(p["collectCycle"], 60),
         mark=p["markPrice"],
         due=millis(p["nextFundingTime"]),
     ),

@@ -86,23 +86,26 @@ def node(
     base: str,
     docs: str,
     *,
-    calls: Mapping[str, Any] = FEES,
+    calls: Mapping[str, Any] | None = FEES,
     key: Key | None = None,
     gap: float = 0.1,
     whales: bool = False,
 ) -> Source:
-    """A node: feeds the pools of its chain's gas and newest block."""
+    """A node: feeds the pools of its chain's gas (without `calls` it cannot) and newest block."""
     source = Source(f"{chain}_{host}", base, docs=docs, key=key, gap=gap)
     path = "/{key}" if key and key.path else ""
     fixed = {"blockchain": chain}
-    source.rpc(
-        GasPrice,
-        PRICE if chain in PRICED else calls,
-        path=path,
-        row=lambda answers: evm_gas(answers["price"], answers.get("history")),
-        fixed=fixed,
-        pool=f"{chain}_gas",
-    )
+    if chain in PRICED:
+        calls = PRICE
+    if calls is not None:
+        source.rpc(
+            GasPrice,
+            calls,
+            path=path,
+            row=lambda answers: evm_gas(answers["price"], answers.get("history")),
+            fixed=fixed,
+            pool=f"{chain}_gas",
+        )
     source.endpoint(
         BlockchainStats,
         path,
@@ -126,12 +129,6 @@ def node(
     return source
 
 
-ALCHEMY = Key(env="ALCHEMY_API_KEY", path=True)
-CHAINSTACK = Key(env="CHAINSTACK_API_KEY", path=True)
-GETBLOCK = Key(env="GETBLOCK_API_KEY", path=True)
-INFURA = Key(env="INFURA_API_KEY", path=True)
-NODEREAL = Key(env="NODEREAL_API_KEY", path=True)
-NOWNODES = Key(env="NOWNODES_API_KEY", header="api-key")
 TATUM = Key(env="TATUM_API_KEY", header="x-api-key", required=False)
 
 BNB_DOCS = "https://docs.bnbchain.org/bnb-smart-chain/developers/json_rpc/json-rpc-endpoint/"
@@ -151,24 +148,46 @@ def drpc(chain: str, subdomain: str = "") -> Source:
 
 
 def one_rpc(chain: str, path: str) -> Source:
-    """1RPC counts requests by the day and promises neither batches nor fee history."""
-    base = f"https://1rpc.io/{path}"
-    return node(chain, "one_rpc", base, ONE_RPC_DOCS, calls=PRICE, gap=0.5)
+    """1RPC counts requests by the day and promises neither batches nor fee history.
+
+    Where there is a fee market its gas would lack the base fee that the others of the pool tell.
+    """
+    return node(chain, "one_rpc", f"https://1rpc.io/{path}", ONE_RPC_DOCS, calls=None, gap=0.5)
 
 
+# The order is that of the pools: where one answered lately and surely, it stands first. Nodes
+# that want a key are the last members, see KEYED_NODES.
 NODES = [
     publicnode("ethereum", whales=True),
-    publicnode("bsc", whales=True),
     publicnode("polygon", "polygon-bor", whales=True),
     publicnode("arbitrum", "arbitrum-one", whales=True),
     publicnode("base", whales=True),
+    publicnode("moonbeam"),
+    node("bsc", "dataseed", "https://bsc-dataseed1.bnbchain.org", BNB_DOCS),
+    node("optimism", "rpc", "https://mainnet.optimism.io", "https://docs.optimism.io"),
+    node(
+        "avalanche",
+        "rpc",
+        "https://api.avax.network/ext/bc/C/rpc",
+        "https://build.avax.network/docs",
+    ),
+    node("gnosis", "rpc", "https://rpc.gnosischain.com", "https://docs.gnosischain.com"),
+    node("celo", "forno", "https://forno.celo.org", "https://docs.celo.org"),
+    node("linea", "rpc", "https://rpc.linea.build", "https://docs.linea.build"),
+    node("scroll", "rpc", "https://rpc.scroll.io", "https://docs.scroll.io"),
+    node("zksync", "rpc", "https://mainnet.era.zksync.io", "https://docs.zksync.io"),
+    node("sonic", "rpc", "https://rpc.soniclabs.com", "https://docs.soniclabs.com"),
+    node("mantle", "rpc", "https://rpc.mantle.xyz", "https://docs.mantle.xyz"),
+    node("sei", "rpc", "https://evm-rpc.sei-apis.com", "https://docs.sei.io/evm/reference"),
+    node("hyperevm", "rpc", "https://rpc.hyperliquid.xyz/evm", HYPEREVM_DOCS, gap=0.6),
+    node("cronos", "rpc", "https://evm.cronos.org", "https://docs.cronos.org"),
+    publicnode("bsc", whales=True),
     publicnode("optimism"),
     publicnode("avalanche", "avalanche-c-chain"),
     publicnode("gnosis"),
     publicnode("celo"),
     publicnode("linea"),
     publicnode("scroll"),
-    publicnode("moonbeam"),
     publicnode("moonriver"),
     publicnode("mantle"),
     publicnode("blast"),
@@ -205,28 +224,10 @@ NODES = [
     ),
     node("ethereum", "nodies", "https://ethereum-public.nodies.app", "https://docs.nodies.app"),
     node("ethereum", "zan", "https://api.zan.top/eth-mainnet", "https://docs.zan.top"),
-    node("bsc", "dataseed", "https://bsc-dataseed1.bnbchain.org", BNB_DOCS),
     node("bsc", "defibit", "https://bsc-dataseed1.defibit.io", BNB_DOCS),
     node("bsc", "ninicoin", "https://bsc-dataseed1.ninicoin.io", BNB_DOCS),
     node("arbitrum", "rpc", "https://arb1.arbitrum.io/rpc", "https://docs.arbitrum.io"),
-    node("optimism", "rpc", "https://mainnet.optimism.io", "https://docs.optimism.io"),
     node("base", "rpc", "https://mainnet.base.org", "https://docs.base.org", gap=0.5),
-    node(
-        "avalanche",
-        "rpc",
-        "https://api.avax.network/ext/bc/C/rpc",
-        "https://build.avax.network/docs",
-    ),
-    node("gnosis", "rpc", "https://rpc.gnosischain.com", "https://docs.gnosischain.com"),
-    node("celo", "forno", "https://forno.celo.org", "https://docs.celo.org"),
-    node("linea", "rpc", "https://rpc.linea.build", "https://docs.linea.build"),
-    node("scroll", "rpc", "https://rpc.scroll.io", "https://docs.scroll.io"),
-    node("zksync", "rpc", "https://mainnet.era.zksync.io", "https://docs.zksync.io"),
-    node("sonic", "rpc", "https://rpc.soniclabs.com", "https://docs.soniclabs.com"),
-    node("mantle", "rpc", "https://rpc.mantle.xyz", "https://docs.mantle.xyz"),
-    node("sei", "rpc", "https://evm-rpc.sei-apis.com", "https://docs.sei.io/evm/reference"),
-    node("hyperevm", "rpc", "https://rpc.hyperliquid.xyz/evm", HYPEREVM_DOCS, gap=0.6),
-    node("cronos", "rpc", "https://evm.cronos.org", "https://docs.cronos.org"),
     node("harmony", "rpc", "https://api.harmony.one", "https://docs.harmony.one"),
     node("rootstock", "rpc", "https://public-node.rsk.co", "https://dev.rootstock.io"),
     node("kaia", "rpc", "https://public-en.node.kaia.io", "https://docs.kaia.io"),
@@ -234,40 +235,10 @@ NODES = [
     node("flare", "rpc", "https://flare-api.flare.network/ext/C/rpc", "https://dev.flare.network"),
     node(
         "ethereum",
-        "alchemy",
-        "https://eth-mainnet.g.alchemy.com/v2",
-        "https://www.alchemy.com/docs",
-        key=ALCHEMY,
-    ),
-    node(
-        "ethereum",
-        "chainstack",
-        "https://ethereum-mainnet.core.chainstack.com",
-        "https://docs.chainstack.com",
-        key=CHAINSTACK,
-    ),
-    node(
-        "ethereum", "getblock", "https://go.getblock.io", "https://getblock.io/docs/", key=GETBLOCK
-    ),
-    node(
-        "ethereum", "infura", "https://mainnet.infura.io/v3", "https://docs.infura.io", key=INFURA
-    ),
-    node(
-        "ethereum", "nownodes", "https://eth.nownodes.io", "https://nownodes.io/docs", key=NOWNODES
-    ),
-    node(
-        "ethereum",
         "tatum",
         "https://ethereum-mainnet.gateway.tatum.io",
         "https://docs.tatum.io",
         key=TATUM,
         gap=12,
-    ),
-    node(
-        "bsc",
-        "nodereal",
-        "https://bsc-mainnet.nodereal.io/v1",
-        "https://docs.nodereal.io",
-        key=NODEREAL,
     ),
 ]

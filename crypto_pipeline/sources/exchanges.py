@@ -95,7 +95,7 @@ COINBASE_EXCHANGE.endpoint(
     row=lambda k: candle(seconds(k[0]), k[3], k[2], k[1], k[4], k[5]),
 )
 
-KRAKEN = Source("kraken", "https://api.kraken.com", docs="https://docs.kraken.com/api", gap=0.5)
+KRAKEN = Source("kraken", "https://api.kraken.com", docs="https://docs.kraken.com/api", gap=1)
 
 KRAKEN.endpoint(
     MarketPrice,
@@ -265,6 +265,7 @@ MEXC = Source(
 MEXC.endpoint(
     MarketPrice,
     "/api/v3/ticker/24hr",
+    min_interval=minutes(15),
     row=lambda t: no_dollars(
         t["symbol"],
         t["lastPrice"],
@@ -290,8 +291,9 @@ HTX.endpoint(
     MarketPrice,
     "/market/tickers",
     records="data",
-    # `amount` is in coins, `vol` in quote currency
-    row=lambda t: no_dollars(t["symbol"], t["close"], quote_volume=t["vol"], opened=t["open"]),
+    # `amount` is in coins, `vol` in quote currency; `open` is the price at midnight in Singapore,
+    # not 24 hours ago
+    row=lambda t: no_dollars(t["symbol"], t["close"], quote_volume=t["vol"]),
 )
 
 HTX.endpoint(
@@ -328,7 +330,7 @@ BITFINEX = Source(
         "STJ": "STORJ",
         "WAX": "WAXP",
     },
-    gap=0.2,
+    gap=2,
 )
 
 
@@ -392,7 +394,7 @@ BITSTAMP.endpoint(
 )
 
 GEMINI = Source(
-    "gemini", "https://api.gemini.com", docs="https://docs.gemini.com/rest/market-data", gap=0.2
+    "gemini", "https://api.gemini.com", docs="https://docs.gemini.com/rest/market-data", gap=0.5
 )
 
 
@@ -485,6 +487,7 @@ POLONIEX = Source(
 POLONIEX.endpoint(
     MarketPrice,
     "/markets/ticker24h",
+    min_interval=minutes(15),
     row=lambda t: ticker(
         t["symbol"],
         t["close"],
@@ -600,6 +603,7 @@ XT.endpoint(
     MarketPrice,
     "/v4/public/ticker/24h",
     records="result",
+    min_interval=minutes(15),
     row=lambda t: ticker(
         t["s"],
         t["c"],
@@ -765,8 +769,13 @@ PHEMEX = Source("phemex", "https://api.phemex.com", docs="https://phemex-docs.gi
 
 
 def phemex_ticker(t: Mapping[str, Any]) -> dict[str, Any] | None:
-    """Integers in units of 1e-8: so are all spot prices, and turnover in USDT."""
-    name = t["symbol"].removeprefix("s")
+    """Integers in units of 1e-8: so are all spot prices, and turnover in USDT.
+
+    Names of spot markets begin with s; prices of contracts are in other units.
+    """
+    if not t["symbol"].startswith("s"):
+        return None
+    name = t["symbol"][1:]
     return ticker(
         name,
         t["lastEp"] / 1e8,
@@ -1126,8 +1135,11 @@ COINBASE = Source(
 
 
 def coinbase_product(p: Mapping[str, Any]) -> dict[str, Any] | None:
-    """BTC-USDC is another name of the market BTC-USD: it has an alias, and the same volume."""
-    if p["product_type"] != "SPOT" or p["alias"]:
+    """BTC-USDC is another name of the market BTC-USD: it has an alias, and the same volume.
+
+    A market that is disabled keeps its last price.
+    """
+    if p["product_type"] != "SPOT" or p["alias"] or p["is_disabled"]:
         return None
     return ticker(
         (p["base_currency_id"], p["quote_currency_id"]),
@@ -1150,7 +1162,12 @@ COINBASE.endpoint(
 COINBASE.endpoint(
     Candle,
     "/products/{each}/candles",
-    params={"granularity": "FIVE_MINUTE", "limit": 100},
+    params={
+        "granularity": "FIVE_MINUTE",
+        "limit": 100,
+        "start": ago(minutes=500),
+        "end": now(),
+    },
     records="candles",
     each=Pairs("{base}-USD", "USD", names={"TRX": None}),
     fixed=FIVE,

@@ -5,16 +5,15 @@ from typing import Any
 
 from crypto_pipeline.sources.evm_chains import (
     LARGE,
+    NODES,
     height,
     large_transfer,
     newest_block,
+    node,
     transactions,
 )
 from crypto_pipeline.sources.spec import Key, Source, hours, minutes
 from crypto_pipeline.sources.values import (
-    at,
-    evm_gas,
-    from_hex,
     gwei,
     iso,
     nonzero,
@@ -86,11 +85,38 @@ def blockscout_transfer(least: float) -> Callable[[Any], dict[str, Any] | None]:
     return row
 
 
-def statistics(source: Source, path: str, **about: Any) -> None:
-    """Declare the two tables that one request for an instance's statistics feeds."""
-    about |= {"records": one(), "min_interval": minutes(15)}
-    source.endpoint(GasPrice, path, row=blockscout_gas, **about)
-    source.endpoint(BlockchainStats, path, row=blockscout_stats, **about)
+WITH_NODES = {endpoint.fixed["blockchain"] for source in NODES for endpoint in source.endpoints}
+WITH_PRO = {
+    "ethereum": 1,
+    "optimism": 10,
+    "gnosis": 100,
+    "polygon": 137,
+    "base": 8453,
+    "arbitrum": 42161,
+}
+
+
+def statistics(source: Source, chain: str, path: str, variant: str = "") -> None:
+    """Declare the two tables that one request for an instance's statistics feeds.
+
+    Its gas stands in for that of the chain's nodes; its counters are what no node knows.
+    """
+    about: dict[str, Any] = {"records": one(), "variant": variant, "fixed": {"blockchain": chain}}
+    source.endpoint(
+        GasPrice,
+        path,
+        row=blockscout_gas,
+        pool=f"{chain}_gas" if chain in WITH_NODES else None,
+        min_interval=None if chain in WITH_NODES else minutes(15),
+        **about,
+    )
+    source.endpoint(
+        BlockchainStats,
+        path,
+        row=blockscout_stats,
+        pool=f"{chain}_counters" if chain in WITH_PRO else None,
+        **about,
+    )
 
 
 BLOCKSCOUT_DOCS = "https://docs.blockscout.com/devs/apis/rest"
@@ -98,7 +124,7 @@ BLOCKSCOUT_DOCS = "https://docs.blockscout.com/devs/apis/rest"
 
 def blockscout(chain: str, base: str, *, whales: bool = False) -> Source:
     source = Source(f"blockscout_{chain}", base, docs=BLOCKSCOUT_DOCS, gap=0.4)
-    statistics(source, "/api/v2/stats", fixed={"blockchain": chain})
+    statistics(source, chain, "/api/v2/stats")
     if whales:
         # A sample: the newest 50 transactions out of all since the last collection.
         coin, least = LARGE[chain]
@@ -139,95 +165,8 @@ BLOCKSCOUTS = [
     blockscout("abey", "https://api.abeyscan.com"),
 ]
 
-BLOCKSCOUT_PRO = Source(
-    "blockscout_pro",
-    "https://api.blockscout.com",
-    docs="https://docs.blockscout.com/devs/pro-api",
-    key=Key(env="BLOCKSCOUT_API_KEY", query="apikey"),
-    gap=0.2,
-)
+# Routescan, which speaks as Etherscan does
 
-statistics(
-    BLOCKSCOUT_PRO,
-    "/{each}/api/v2/stats",
-    each={
-        "1": {"blockchain": "ethereum"},
-        "10": {"blockchain": "optimism"},
-        "100": {"blockchain": "gnosis"},
-        "137": {"blockchain": "polygon"},
-        "8453": {"blockchain": "base"},
-        "42161": {"blockchain": "arbitrum"},
-    },
-)
-
-
-# Etherscan and Routescan, which speaks as Etherscan does
-
-
-ETHERSCAN = Source(
-    "etherscan",
-    "https://api.etherscan.io",
-    docs="https://docs.etherscan.io",
-    key=Key(env="ETHERSCAN_API_KEY", query="apikey"),
-    gap=0.4,
-)
-
-# The chains of the free plan: BNB Chain, Base, Optimism and Avalanche are not among them.
-ETHERSCAN.endpoint(
-    GasPrice,
-    "/v2/api",
-    params={"chainid": "{each}", "module": "gastracker", "action": "gasoracle"},
-    records=one("result"),
-    row=lambda g: gas(
-        g["SafeGasPrice"],
-        g["ProposeGasPrice"],
-        g["FastGasPrice"],
-        number(g.get("suggestBaseFee")),
-    ),
-    each={
-        "1": {"blockchain": "ethereum"},
-        "137": {"blockchain": "polygon"},
-        "100": {"blockchain": "gnosis"},
-        "1284": {"blockchain": "moonbeam"},
-        "1285": {"blockchain": "moonriver"},
-        "42220": {"blockchain": "celo"},
-        "59144": {"blockchain": "linea"},
-    },
-)
-
-ETHERSCAN.endpoint(
-    BlockchainStats,
-    "/v2/api",
-    params={
-        "chainid": "{each}",
-        "module": "proxy",
-        "action": "eth_getBlockByNumber",
-        "tag": "latest",
-        "boolean": "false",
-    },
-    records=newest_block,
-    row=height,
-    each={
-        "1": {"blockchain": "ethereum"},
-        "137": {"blockchain": "polygon"},
-        "42161": {"blockchain": "arbitrum"},
-    },
-)
-
-ETHERSCAN.endpoint(
-    WhaleTransaction,
-    "/v2/api",
-    params={
-        "chainid": 1,
-        "module": "proxy",
-        "action": "eth_getBlockByNumber",
-        "tag": "latest",
-        "boolean": "true",
-    },
-    records=transactions,
-    row=large_transfer(100),
-    fixed={"blockchain": "ethereum", "symbol": "ETH"},
-)
 
 ROUTESCAN = Source(
     "routescan",
@@ -238,50 +177,36 @@ ROUTESCAN = Source(
 )
 
 ROUTESCAN_CHAINS = {
-    "1": {"blockchain": "ethereum"},
-    "10": {"blockchain": "optimism"},
-    "8453": {"blockchain": "base"},
-    "43114": {"blockchain": "avalanche"},
-    "81457": {"blockchain": "blast"},
+    "ethereum": 1,
+    "optimism": 10,
+    "base": 8453,
+    "avalanche": 43114,
+    "blast": 81457,
 }
 
 
-def quantity(body: Any) -> list[str]:
-    """The 0x number that a node's answer is; an error is told in words in its place."""
-    found = at(body, "result")
-    if not isinstance(found, str) or not found.startswith("0x"):
-        raise KeyError(f"the result is {found!r}, not a 0x number")
-    return [found]
+def newest(full: bool) -> dict[str, Any]:
+    """Ask a proxy for the newest block, with its transactions or only their hashes."""
+    call = {"module": "proxy", "action": "eth_getBlockByNumber", "tag": "latest"}
+    return call | {"boolean": str(full).lower()}
 
 
-ROUTESCAN.endpoint(
-    GasPrice,
-    "/v2/network/mainnet/evm/{each}/etherscan/api",
-    params={"module": "proxy", "action": "eth_gasPrice"},
-    records=quantity,
-    row=evm_gas,
-    each=ROUTESCAN_CHAINS,
-    min_interval=minutes(15),
-)
-
-ROUTESCAN.endpoint(
-    BlockchainStats,
-    "/v2/network/mainnet/evm/{each}/etherscan/api",
-    params={"module": "proxy", "action": "eth_blockNumber"},
-    records=quantity,
-    row=lambda n: {"latest_block": from_hex(n)},
-    each=ROUTESCAN_CHAINS,
-)
+for _chain, _number in ROUTESCAN_CHAINS.items():
+    ROUTESCAN.endpoint(
+        BlockchainStats,
+        f"/v2/network/mainnet/evm/{_number}/etherscan/api",
+        variant=_chain,
+        params=newest(full=False),
+        records=newest_block,
+        row=height,
+        fixed={"blockchain": _chain},
+        pool=f"{_chain}_stats",
+    )
 
 ROUTESCAN.endpoint(
     WhaleTransaction,
     "/v2/network/mainnet/evm/1/etherscan/api",
-    params={
-        "module": "proxy",
-        "action": "eth_getBlockByNumber",
-        "tag": "latest",
-        "boolean": "true",
-    },
+    params=newest(full=True),
     records=transactions,
     row=large_transfer(100),
     fixed={"blockchain": "ethereum", "symbol": "ETH"},
@@ -474,3 +399,106 @@ ETHEREUM_BEACON.endpoint(
     },
     fixed={"blockchain": "ethereum_beacon"},
 )
+
+
+# With a key: the last members of their pools
+
+
+BLOCKSCOUT_PRO = Source(
+    "blockscout_pro",
+    "https://api.blockscout.com",
+    docs="https://docs.blockscout.com/devs/pro-api",
+    key=Key(env="BLOCKSCOUT_API_KEY", query="apikey"),
+    gap=0.2,
+)
+
+for _chain, _number in WITH_PRO.items():
+    statistics(BLOCKSCOUT_PRO, _chain, f"/{_number}/api/v2/stats", variant=_chain)
+
+ETHERSCAN = Source(
+    "etherscan",
+    "https://api.etherscan.io",
+    docs="https://docs.etherscan.io",
+    key=Key(env="ETHERSCAN_API_KEY", query="apikey"),
+    gap=0.4,
+)
+
+# The chains of the free plan: BNB Chain, Base, Optimism and Avalanche are not among them.
+ETHERSCAN.endpoint(
+    GasPrice,
+    "/v2/api",
+    params={"chainid": "{each}", "module": "gastracker", "action": "gasoracle"},
+    records=one("result"),
+    row=lambda g: gas(
+        g["SafeGasPrice"],
+        g["ProposeGasPrice"],
+        g["FastGasPrice"],
+        number(g.get("suggestBaseFee")),
+    ),
+    each={
+        "1": {"blockchain": "ethereum"},
+        "137": {"blockchain": "polygon"},
+        "100": {"blockchain": "gnosis"},
+        "1284": {"blockchain": "moonbeam"},
+        "1285": {"blockchain": "moonriver"},
+        "42220": {"blockchain": "celo"},
+        "59144": {"blockchain": "linea"},
+    },
+)
+
+for _chain, _number in (("ethereum", 1), ("polygon", 137), ("arbitrum", 42161)):
+    ETHERSCAN.endpoint(
+        BlockchainStats,
+        "/v2/api",
+        variant=_chain,
+        params={"chainid": _number, **newest(full=False)},
+        records=newest_block,
+        row=height,
+        fixed={"blockchain": _chain},
+        pool=f"{_chain}_stats",
+    )
+
+ETHERSCAN.endpoint(
+    WhaleTransaction,
+    "/v2/api",
+    params={"chainid": 1, **newest(full=True)},
+    records=transactions,
+    row=large_transfer(100),
+    fixed={"blockchain": "ethereum", "symbol": "ETH"},
+)
+
+ALCHEMY = Key(env="ALCHEMY_API_KEY", path=True)
+CHAINSTACK = Key(env="CHAINSTACK_API_KEY", path=True)
+INFURA = Key(env="INFURA_API_KEY", path=True)
+NODEREAL = Key(env="NODEREAL_API_KEY", path=True)
+NOWNODES = Key(env="NOWNODES_API_KEY", header="api-key")
+
+KEYED_NODES = [
+    node(
+        "ethereum",
+        "alchemy",
+        "https://eth-mainnet.g.alchemy.com/v2",
+        "https://www.alchemy.com/docs",
+        key=ALCHEMY,
+    ),
+    node(
+        "ethereum",
+        "chainstack",
+        "https://ethereum-mainnet.core.chainstack.com",
+        "https://docs.chainstack.com",
+        key=CHAINSTACK,
+    ),
+    node(
+        "ethereum", "infura", "https://mainnet.infura.io/v3", "https://docs.infura.io", key=INFURA
+    ),
+    node(
+        "ethereum", "nownodes", "https://eth.nownodes.io", "https://nownodes.io/docs", key=NOWNODES
+    ),
+    node(
+        "bsc",
+        "nodereal",
+        "https://bsc-mainnet.nodereal.io/v1",
+        "https://docs.nodereal.io",
+        key=NODEREAL,
+    ),
+]

@@ -18,10 +18,6 @@ from crypto_pipeline.sources.values import (
 from crypto_pipeline.tables import NewsArticle, SentimentMetric
 
 FEED = {"Accept": "application/rss+xml, application/atom+xml, application/xml;q=0.9, */*;q=0.5"}
-BROWSER = {
-    "User-Agent": "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) "
-    "Chrome/128.0 Safari/537.36"
-}
 
 
 def feeds(every: timedelta, **addresses: str) -> list[Source]:
@@ -82,14 +78,12 @@ MORE_NEWSROOMS = feeds(
     coinjournal="https://coinjournal.net/feed/",
     cryptopolitan="https://www.cryptopolitan.com/feed/",
     bitcoin_com="https://news.bitcoin.com/feed/",
-    bitcoin_magazine="https://bitcoinmagazine.com/feed",
     blockonomi="https://blockonomi.com/feed/",
     coingape="https://coingape.com/feed/",
     coinspeaker="https://www.coinspeaker.com/feed/",
     cointribune="https://www.cointribune.com/en/feed/",
     crypto_economy="https://crypto-economy.com/feed/",
     crypto_news="https://crypto.news/feed/",
-    cryptobriefing="https://cryptobriefing.com/feed/",
     cryptonews="https://cryptonews.com/news/feed/",
     cryptopotato="https://cryptopotato.com/feed/",
     cryptotimes="https://www.cryptotimes.io/feed/",
@@ -103,14 +97,6 @@ MORE_NEWSROOMS = feeds(
     unchained="https://unchainedcrypto.com/feed/",
     watcherguru="https://watcher.guru/news/feed",
     zycrypto="https://zycrypto.com/feed/",
-)
-
-PERSIAN = feeds(
-    minutes(30),
-    arzdigital="https://arzdigital.com/feed/",
-    mihanblockchain="https://mihanblockchain.com/feed/",
-    nobitex_mag="https://nobitex.ir/mag/feed/",
-    ramzarz="https://ramzarz.news/feed/",
 )
 
 OTHER_LANGUAGES = feeds(
@@ -166,15 +152,6 @@ BLOOMBERG = Source(
 BLOOMBERG.feed("/crypto/news.rss", variant="crypto", min_interval=minutes(30))
 BLOOMBERG.feed("/markets/news.rss", variant="markets", min_interval=minutes(30))
 
-# Answers 403 to clients that name no contact.
-SEC_PRESS = Source(
-    "sec_press",
-    "https://www.sec.gov",
-    docs="https://www.sec.gov/about/rss-feeds",
-    headers={"User-Agent": "crypto-pipeline admin@example.com", "Accept": "application/rss+xml"},
-)
-SEC_PRESS.feed("/news/pressreleases.rss", min_interval=minutes(30))
-
 
 # Searches
 
@@ -192,16 +169,18 @@ GOOGLE_NEWS = Source(
     "https://news.google.com",
     docs="https://news.google.com/rss",
     headers=FEED,
-    gap=1,
 )
-for topic in ("bitcoin", "cryptocurrency"):
-    GOOGLE_NEWS.feed(
-        "/rss/search",
-        variant=topic,
-        params={"q": f"{topic} when:1d", "hl": "en-US", "gl": "US", "ceid": "US:en"},
-        row=found_by_google,
-        min_interval=minutes(30),
-    )
+GOOGLE_NEWS.feed(
+    "/rss/search",
+    params={
+        "q": "(bitcoin OR ethereum OR cryptocurrency) when:1d",
+        "hl": "en-US",
+        "gl": "US",
+        "ceid": "US:en",
+    },
+    row=found_by_google,
+    min_interval=minutes(30),
+)
 
 GDELT = Source(
     "gdelt",
@@ -302,7 +281,6 @@ BINANCE_ANNOUNCEMENTS = Source(
     "binance_announcements",
     "https://www.binance.com/bapi/composite/v1/public/cms",
     docs="https://www.binance.com/en/support/announcement",
-    headers=BROWSER,
 )
 BINANCE_ANNOUNCEMENTS.endpoint(
     NewsArticle,
@@ -377,7 +355,6 @@ UPBIT_ANNOUNCEMENTS = Source(
     "upbit_announcements",
     "https://api-manager.upbit.com/api/v1",
     docs="https://upbit.com/service_center/notice",
-    headers=BROWSER,
     gap=6,
 )
 UPBIT_ANNOUNCEMENTS.endpoint(
@@ -434,7 +411,6 @@ COINMARKETCAP_NEWS = Source(
     "coinmarketcap_news",
     "https://api.coinmarketcap.com/content/v3",
     docs="https://coinmarketcap.com/headlines/news/",
-    headers=BROWSER,
 )
 COINMARKETCAP_NEWS.endpoint(
     NewsArticle,
@@ -482,7 +458,11 @@ CRYPTOCURRENCY_CV.endpoint(
 )
 
 BLOCKCHAIR_NEWS = Source(
-    "blockchair_news", "https://api.blockchair.com", docs="https://blockchair.com/api/docs"
+    "blockchair_news",
+    "https://api.blockchair.com",
+    docs="https://blockchair.com/api/docs",
+    key=Key(env="BLOCKCHAIR_API_KEY", query="key", required=False),
+    gap=0.5,
 )
 BLOCKCHAIR_NEWS.endpoint(
     NewsArticle,
@@ -538,7 +518,7 @@ CRYPTOPANIC.endpoint(
         content=p.get("description"),
         tags=[coin["code"] for coin in p.get("instruments") or []],
     ),
-    min_interval=hours(6),  # the smallest plan allows about 100 requests a month
+    min_interval=hours(8),  # the smallest plan allows about 100 requests a month
 )
 
 NEWSAPI = Source(

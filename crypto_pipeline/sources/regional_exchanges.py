@@ -56,7 +56,8 @@ NOBITEX = Source(
     "nobitex",
     "https://apiv2.nobitex.ir",
     docs="https://apidocs.nobitex.ir/",
-    headers={"User-Agent": "TraderBot/crypto-pipeline"},
+    headers={"User-Agent": "TraderBot/crypto-pipeline"},  # what it asks bots to call themselves
+    gap=1,
 )
 
 # Coins sold by the package, such as 100k_floki-usdt, end up without a dollar quote: left out,
@@ -66,6 +67,7 @@ NOBITEX.endpoint(
     "/market/stats",
     params={"dstCurrency": "usdt"},
     records=pairs("stats"),
+    min_interval=minutes(15),
     row=lambda p: (
         None
         if p[1]["isClosed"]
@@ -94,6 +96,7 @@ WALLEX.endpoint(
     MarketPrice,
     "/v1/markets",
     records=pairs("result.symbols"),
+    min_interval=minutes(15),
     row=lambda p: ticker(
         (p[1]["baseAsset"], p[1]["quoteAsset"]),
         p[1]["stats"]["lastPrice"],
@@ -279,6 +282,7 @@ BTCTURK.endpoint(
     MarketPrice,
     "/api/v2/ticker",
     records="data",
+    min_interval=minutes(15),
     row=lambda t: ticker(
         t["pairNormalized"],
         t["last"],
@@ -298,7 +302,9 @@ BTCTURK.endpoint(
     row=udf_candle,
 )
 
-ONETRADING = Source("onetrading", "https://api.onetrading.com", docs="https://docs.onetrading.com/")
+ONETRADING = Source(
+    "onetrading", "https://api.onetrading.com", docs="https://docs.onetrading.com/", gap=0.3
+)
 
 ONETRADING.endpoint(
     Candle,
@@ -330,6 +336,7 @@ BITSO.endpoint(
     MarketPrice,
     "/v3/ticker",
     records="payload",
+    min_interval=minutes(15),
     row=lambda t: ticker(t["book"], t["last"], base_volume=t["volume"], at=iso(t["created_at"])),
 )
 

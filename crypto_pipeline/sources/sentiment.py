@@ -3,8 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from crypto_pipeline.sources.news import BROWSER
-from crypto_pipeline.sources.spec import Key, Source, ago, hours, minutes, now
+from crypto_pipeline.sources.spec import Key, Source, hours, minutes
 from crypto_pipeline.sources.values import at, iso, one, seconds
 from crypto_pipeline.tables import SentimentMetric
 
@@ -72,49 +71,6 @@ COINMARKETCAP_SENTIMENT.endpoint(
     min_interval=hours(1),
 )
 
-# What the charts of the site are drawn from; its newest point is of this minute, not of a day.
-COINMARKETCAP_CHARTS = Source(
-    "coinmarketcap_charts",
-    "https://api.coinmarketcap.com/data-api/v3",
-    docs="https://coinmarketcap.com/charts/fear-and-greed-index/",
-    headers=BROWSER,
-)
-COINMARKETCAP_CHARTS.endpoint(
-    SentimentMetric,
-    "/fear-greed/chart",
-    params={"start": ago(days=30), "end": now()},
-    records="data.dataList",
-    row=lambda d: {
-        "value": d["score"],
-        "classification": d["name"],
-        "timestamp": seconds(d["timestamp"]),
-    },
-    fixed=FEAR_GREED,
-    min_interval=hours(1),
-)
-
-
-# The stock market's, for comparison; 418 to clients that do not look like a browser.
-CNN_FEAR_GREED = Source(
-    "cnn_fear_greed",
-    "https://production.dataviz.cnn.io",
-    docs="https://edition.cnn.com/markets/fear-and-greed",
-    headers=BROWSER,
-)
-CNN_FEAR_GREED.endpoint(
-    SentimentMetric,
-    "/index/fearandgreed/graphdata",
-    records=one("fear_and_greed"),
-    row=lambda d: {
-        "value": d["score"],
-        "classification": d["rating"],
-        "timestamp": iso(d["timestamp"]),
-    },
-    fixed={"metric_name": "stock_fear_greed_index"},
-    min_interval=hours(1),
-)
-
-
 COINYBUBBLE = Source("coinybubble", "https://api.coinybubble.com", docs="https://coinybubble.com/")
 COINYBUBBLE.endpoint(
     SentimentMetric,
@@ -145,7 +101,7 @@ COINGECKO_SENTIMENT = Source(
     "https://api.coingecko.com/api/v3",
     docs="https://docs.coingecko.com/reference/coins-id",
     key=Key(env="COINGECKO_API_KEY", header="x-cg-demo-api-key", required=False),
-    gap=1,
+    gap=6,
 )
 COINGECKO_SENTIMENT.endpoint(
     SentimentMetric,

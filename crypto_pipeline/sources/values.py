@@ -10,6 +10,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+from functools import lru_cache
 from statistics import median
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
@@ -113,8 +114,8 @@ def nanos(value: Any) -> datetime | None:
 
 
 def _unix(value: Any, scale: int) -> datetime | None:
-    found = nonzero(value)
-    if found is None:
+    found = value if type(value) is int else number(value)
+    if not found:
         return None
     try:
         moment = datetime.fromtimestamp(found / scale, UTC)
@@ -143,7 +144,7 @@ def _plausible(found: datetime, value: Any) -> datetime:
     """Times before the first block are a unit mistaken, not a date."""
     if found < _EARLIEST:
         raise ValueError(f"{value!r} is {found:%Y-%m-%d}, before there was anything to observe")
-    return found.astimezone(UTC)
+    return found if found.tzinfo is UTC else found.astimezone(UTC)
 
 
 # Coins and pairs
@@ -153,8 +154,13 @@ def ticker_name(symbol: Any, aliases: Mapping[str, str] | None = None) -> str:
     """The canonical ticker: upper case, with the source's and the trade's own spellings undone."""
     if not isinstance(symbol, str):
         raise TypeError(f"{symbol!r} is not a ticker")
-    upper = "".join(symbol.upper().split())
-    return (aliases or {}).get(upper) or _TICKERS.get(upper, upper)
+    upper = _upper(symbol)
+    return aliases[upper] if aliases and upper in aliases else _TICKERS.get(upper, upper)
+
+
+@lru_cache(65_536)
+def _upper(symbol: str) -> str:
+    return "".join(symbol.upper().split())
 
 
 def split_pair(pair: str) -> tuple[str, str]:
