@@ -35,6 +35,10 @@ THREADS = 128
 GRACE_S = 5.0
 """How long past its deadline a request may take before its thread is given up."""
 
+LONGEST_TURN_S = 3.0
+"""How far away an endpoint's turn at its host may be; one further back waits for the next tick.
+A source that wants ten seconds between requests is asked for one thing at a time."""
+
 REJECTS_KEPT = 50
 TURN_WAIT_S = 90.0
 """How long a collection waits for another of the same group before it steps aside."""
@@ -247,6 +251,7 @@ class _Errand:
         self._begun: dict[Request, float] = {}
         self._waiting: dict[Request, list[tuple[Endpoint, Ask]]] = {}
         self._answered: dict[Request, Answer] = {}
+        self._queued: dict[str, int] = defaultdict(int)
         self._open: dict[str, Result] = {}
         self._parts: dict[str, list[tuple[Ask, Extraction]]] = defaultdict(list)
         self._expected: dict[str, int] = {}
@@ -272,16 +277,18 @@ class _Errand:
         if not asks:
             self._end(Result(endpoint, "skipped", "none of the wanted coins is listed there"))
             return
+        etag, modified = (known.etag, known.last_modified) if known else (None, None)
+        requests = [
+            request_for(endpoint, ask, at, etag=etag, last_modified=modified) for ask in asks
+        ]
+        if self._turn(requests[0]) > LONGEST_TURN_S:
+            gap = endpoint.source.gap
+            words = f"not due: {requests[0].host} wants {gap:g} s between requests, the next time"
+            self._close(Result(endpoint, "skipped", words))
+            return
         self._open[endpoint.id] = Result(endpoint, "ok", asked_at=at)
         self._expected[endpoint.id] = len(asks)
-        for ask in asks:
-            request = request_for(
-                endpoint,
-                ask,
-                at,
-                etag=known.etag if known else None,
-                last_modified=known.last_modified if known else None,
-            )
+        for ask, request in zip(asks, requests, strict=True):
             answer = self._answered.get(request)
             if answer is not None:
                 self._extract(answer, endpoint, ask, shared=True)
@@ -289,8 +296,15 @@ class _Errand:
                 self._waiting[request].append((endpoint, ask))
             else:
                 self._waiting[request] = [(endpoint, ask)]
+                self._queued[request.host] += 1
                 self._todo.put(request)
                 self._work_more()
+
+    def _turn(self, request: Request) -> float:
+        """Seconds until a new request would have its turn at its host."""
+        if request in self._waiting or request in self._answered:
+            return 0.0
+        return self._queued[request.host] * request.gap
 
     def _work_more(self) -> None:
         if self._threads < THREADS:

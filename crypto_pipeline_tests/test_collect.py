@@ -15,10 +15,11 @@ import pytest
 from crypto_pipeline import collect as module
 from crypto_pipeline import fetch
 from crypto_pipeline.collect import Collection, collect
-from crypto_pipeline.sources import SOURCES
+from crypto_pipeline.sources import SOURCES, Source
 from crypto_pipeline.sources.spec import Endpoint, Key
+from crypto_pipeline.tables import MarketPrice
 from crypto_pipeline.warehouse import Warehouse
-from crypto_pipeline_tests.conftest import Canned, coins, source
+from crypto_pipeline_tests.conftest import Canned, coins, price, source
 from crypto_pipeline_tests.test_warehouse import count, held
 from crypto_pipeline_tests.upstream import Rule, Upstream
 
@@ -365,3 +366,20 @@ def test_only_the_agreed_view_can_be_made_anew(warehouse: Warehouse, upstream: U
     collect(["cached_market_data"], "c2", warehouse=warehouse)
     assert count(warehouse, "cached_market_data") == 2
     assert count(warehouse, "market_prices") == 2
+
+
+def test_a_host_that_wants_a_long_gap_is_asked_for_one_thing_at_a_time(
+    warehouse: Warehouse, upstream: Upstream, canned: Canned
+) -> None:
+    slow = Source("slow", "https://slow.example", docs="https://slow.example/docs", gap=10)
+    names = ("a", "b")
+    pair = [
+        slow.endpoint(MarketPrice, f"/{n}", records="data", row=price, variant=n) for n in names
+    ]
+    canned.bodies |= {"slow.example/a": coins(1), "slow.example/b": coins(1, start=5)}
+    first = run(warehouse, *pair)
+    assert [r.outcome for r in first.results] == ["ok", "skipped"]
+    words = "not due: slow.example wants 10 s between requests, the next time"
+    assert first.results[1].reason == words
+    second = run(warehouse, *pair, name="c2")
+    assert [r.outcome for r in second.results] == ["skipped", "ok"]
