@@ -1,19 +1,23 @@
 """The SQL that makes cached_market_data and coins out of market_prices. Nothing else.
 
 Each source speaks once per ticker: with its biggest coin of that name, on its busiest pair. One
-whose own clock says that its price is older than STALE_HOURS is not heard, unless all are that old.
-The centre is the median of the voices. Where no majority stands within TOLERANCE of it (two coins that
-share a ticker, a source gone mad among few), the voice with the biggest market capitalisation is
-the centre; where none has one, the coin is left out. Voices further than TOLERANCE from the centre
-are rejected and named; the rest are the agreement.
+whose own clock says that its price is older than STALE_HOURS is not heard, unless all are as old.
+The centre is the median of the voices. Where no majority stands within TOLERANCE of it (two coins
+that share a ticker, a source gone mad among few), the voice with the biggest market capitalisation
+is the centre; where none has one, the coin is left out. Voices further than TOLERANCE from the
+centre are rejected and named; the rest are the agreement.
+
+The day's range is kept by the hour in agreed_ranges: reading a day of prices instead would make
+every collection slower as sources are added.
 """
 
 TOLERANCE = 0.05
 RECENT_MINUTES = 30
 STALE_HOURS = 1
+RANGE_HOURS = 24
 
-AGREE = f"""
-INSERT INTO cached_market_data BY NAME
+JUDGE = f"""
+CREATE OR REPLACE TEMP TABLE stage_judged AS
 WITH recent AS (
     SELECT * FROM market_prices
     WHERE timestamp > $now - INTERVAL {RECENT_MINUTES} MINUTE
@@ -43,16 +47,33 @@ centre AS (
     FROM voice JOIN middle USING (symbol)
     WHERE heard
     GROUP BY symbol
-),
-judged AS (
-    SELECT voice.*, heard AND abs(voice.price_usd / centre.price - 1) <= {TOLERANCE} AS agrees,
-        CASE WHEN heard THEN round((voice.price_usd / centre.price - 1) * 100, 1) || ' % off'
-             ELSE 'its clock says ' || strftime(source_at AT TIME ZONE 'UTC', '%Y-%m-%d %H:%M')
-        END AS fault
-    FROM voice JOIN centre USING (symbol)
-    WHERE centre.price IS NOT NULL
-),
-agreed AS (
+)
+SELECT voice.*, heard AND abs(voice.price_usd / centre.price - 1) <= {TOLERANCE} AS agrees,
+    CASE WHEN heard THEN round((voice.price_usd / centre.price - 1) * 100, 1) || ' % off'
+         ELSE 'its clock says ' || strftime(source_at AT TIME ZONE 'UTC', '%Y-%m-%d %H:%M')
+    END AS fault
+FROM voice JOIN centre USING (symbol)
+WHERE centre.price IS NOT NULL
+"""
+
+RANGE = f"""
+CREATE OR REPLACE TEMP TABLE stage_ranges AS
+SELECT symbol, date_trunc('hour', $now) AS hour, max(high_usd) AS high_usd, min(low_usd) AS low_usd
+FROM (
+    SELECT symbol, price_usd AS high_usd, price_usd AS low_usd FROM stage_judged WHERE agrees
+    UNION ALL BY NAME
+    SELECT symbol, high_usd, low_usd FROM agreed_ranges WHERE hour = date_trunc('hour', $now)
+)
+GROUP BY symbol;
+DELETE FROM agreed_ranges
+WHERE hour = date_trunc('hour', $now) OR hour < $now - INTERVAL {RANGE_HOURS + 1} HOUR;
+INSERT INTO agreed_ranges BY NAME SELECT * FROM stage_ranges
+"""
+
+AGREE = f"""
+DELETE FROM cached_market_data;
+INSERT INTO cached_market_data BY NAME
+WITH agreed AS (
     SELECT symbol,
         arg_max(name, market_cap) FILTER (agrees AND name IS NOT NULL) AS name,
         median(price_usd) FILTER (agrees) AS price_usd,
@@ -69,15 +90,12 @@ agreed AS (
             []) AS rejected,
         string_agg(source, ',' ORDER BY source) FILTER (agrees) AS provider,
         max(timestamp) FILTER (agrees) AS fetched_at
-    FROM judged GROUP BY symbol
+    FROM stage_judged GROUP BY symbol
 ),
 day AS (
-    SELECT judged.symbol, max(p.price_usd) AS high_24h, min(p.price_usd) AS low_24h
-    FROM market_prices p
-    JOIN judged ON agrees AND p.source = judged.source AND p.source_id = judged.source_id
-        AND p.quote = judged.quote
-    WHERE p.timestamp > $now - INTERVAL 24 HOUR
-    GROUP BY judged.symbol
+    SELECT symbol, max(high_usd) AS high_24h, min(low_usd) AS low_24h
+    FROM agreed_ranges WHERE hour > $now - INTERVAL {RANGE_HOURS} HOUR
+    GROUP BY symbol
 )
 SELECT agreed.*, day.high_24h, day.low_24h
 FROM agreed JOIN day USING (symbol)
@@ -92,3 +110,8 @@ SELECT '' AS _endpoint, source, source_id, symbol, name, market_cap,
 FROM stage_market_prices WHERE market_cap IS NOT NULL
 QUALIFY row_number() OVER (PARTITION BY source, source_id ORDER BY market_cap DESC) = 1
 """
+
+STATEMENTS = tuple(
+    statement.strip() for text in (JUDGE, RANGE, AGREE) for statement in text.split(";")
+)
+"""In order; those that name $now take the time of the newest price."""

@@ -7,6 +7,7 @@ import argparse
 import json
 import os
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -221,17 +222,25 @@ def _closing_lines(collection: "Collection") -> None:
         f"{len(collection.answered)} of {len(asked)} endpoints answered, {rows:,} rows"
         + (f"; {skipped} were not asked:" if skipped else "")
     )
-    reasons: dict[str, int] = {}
-    for result in collection.results:
-        if not result.asked:
-            words = (result.reason or "").split(" before ")[0].split(" until ")[0]
-            words = "the pool has its answer" if words.startswith("the pool") else words
-            reasons[words] = reasons.get(words, 0) + 1
-    for words, count in sorted(reasons.items(), key=lambda item: -item[1]):
+    reasons = Counter(_kind(r.reason or "") for r in collection.results if not r.asked)
+    for words, count in reasons.most_common():
         out.print(f"  {count} {escape(words)}", style="dim")
     if collection.receipt.spooled:
         out.print("the database is locked: the rows wait in the spool for the next collection")
     out.print(f"database: {settings.database()}", style="dim", soft_wrap=True)
+
+
+def _kind(reason: str) -> str:
+    """Why an endpoint was not asked, without what differs from endpoint to endpoint."""
+    kinds = {
+        "no key": "need a key that is not set: crypto-pipeline sources names the variables",
+        "not due": "not due yet",
+        "the pool has": "stand in for one that answered",
+        "the pool is": "stand in for one that answered lately",
+        "resting": "rest after failures",
+        "told to wait": "told us to wait",
+    }
+    return next((words for start, words in kinds.items() if reason.startswith(start)), reason)
 
 
 # sources

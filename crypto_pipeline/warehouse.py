@@ -24,7 +24,7 @@ import duckdb
 from filelock import FileLock, Timeout
 from pydantic import TypeAdapter
 
-from crypto_pipeline.agreement import AGREE, IDENTIFY
+from crypto_pipeline.agreement import IDENTIFY, STATEMENTS
 from crypto_pipeline.tables import (
     TABLES,
     CachedMarketData,
@@ -497,8 +497,10 @@ def _with_stored(relation: str, receipt: Receipt) -> str:
 
 
 def _agree(connection: duckdb.DuckDBPyConnection, at: datetime) -> dict[str, int]:
-    connection.execute("DELETE FROM cached_market_data")
-    written = connection.execute(AGREE, {"now": at}).fetchone()
+    """Make the agreed view anew; the last statement tells how many coins it has."""
+    for statement in STATEMENTS:
+        done = connection.execute(statement, {"now": at} if "$now" in statement else None)
+        written = done.fetchone()
     return {"": int(written[0]) if written else 0}
 
 

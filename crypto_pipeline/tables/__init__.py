@@ -22,6 +22,7 @@ from crypto_pipeline.tables.management import (
     SourceHealth,
 )
 from crypto_pipeline.tables.market import (
+    AgreedRange,
     CachedMarketData,
     Candle,
     GlobalMarket,
@@ -56,6 +57,7 @@ MANAGEMENT: tuple[type[Row], ...] = (
     SourceHealth,
     RejectedRow,
     Coin,
+    AgreedRange,
     SchemaMigration,
 )
 """The tables a collection keeps about itself."""
@@ -70,6 +72,7 @@ __all__ = [
     "GROUPS",
     "MANAGEMENT",
     "TABLES",
+    "AgreedRange",
     "BlockchainStats",
     "CachedMarketData",
     "Candle",

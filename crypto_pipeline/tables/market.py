@@ -79,16 +79,30 @@ class CachedMarketData(
     )
     change_24h: Change | None = optional("Median change over 24 hours", unit="%")
     high_24h: Positive | None = optional(
-        "Highest agreed source price stored in the last 24 hours", unit="USD"
+        "Highest agreeing price of the last 24 hours, to the hour", unit="USD"
     )
     low_24h: Positive | None = optional(
-        "Lowest agreed source price stored in the last 24 hours", unit="USD"
+        "Lowest agreeing price of the last 24 hours, to the hour", unit="USD"
     )
     sources: Count = column("How many sources agreed")
     spread_pct: Amount = column("Highest over lowest agreeing price, minus one", unit="%")
     rejected: list[str] = column("Sources left out of the median, each with its price and why")
     provider: Text = column("The agreeing sources, comma separated")
     fetched_at: Time = column("When the newest of the agreeing prices was observed")
+
+
+class AgreedRange(
+    Row, table="agreed_ranges", group="management", write="upsert", key=("symbol", "hour")
+):
+    """Highest and lowest agreeing price of a coin within one hour, for the last day.
+
+    From these come the high and low of cached_market_data.
+    """
+
+    symbol: Symbol = column("Canonical ticker")
+    hour: Time = column("Start of the hour")
+    high_usd: Positive = column("Highest price of a source that agreed then", unit="USD")
+    low_usd: Positive = column("Lowest price of a source that agreed then", unit="USD")
 
 
 class Candle(
