@@ -72,6 +72,28 @@ def test_a_joined_pair_never_loses_letters(quote: str, base: str) -> None:
     assert found[1] in v.QUOTES
 
 
+@pytest.mark.parametrize(
+    ("pair", "quotes", "expected"),
+    [
+        ("DOTUSD", ("USD", "USDT"), ("DOT", "USD")),
+        ("BNBUSD", ("USD",), ("BNB", "USD")),
+        ("BTCUSDT", ("T", "USDT"), ("BTC", "USDT")),
+        ("XRPRLUSD", ("USD", "RLUSD"), ("XRP", "RLUSD")),
+        ("DOT-TUSD", ("USD",), ("DOT", "TUSD")),
+    ],
+)
+def test_a_joined_pair_is_split_by_the_quotes_there_are(
+    pair: str, quotes: tuple[str, ...], expected: tuple[str, str]
+) -> None:
+    assert v.split_pair(pair, quotes) == expected
+
+
+def test_a_joined_pair_of_another_quote_is_left_out() -> None:
+    assert v.ticker("XRPRLUSD", 2, quotes=v.STABLECOINS) is None
+    with pytest.raises(ValueError, match="no known quote"):
+        v.split_pair("BTCEUR", ("USD",))
+
+
 def test_a_ticker_keeps_to_dollars() -> None:
     assert v.ticker("BTCEUR", 80000) is None
     assert v.ticker("ETHBTC", 0.03) is None
@@ -106,11 +128,36 @@ def test_a_source_may_have_spellings_of_its_own() -> None:
 
 
 @pytest.mark.parametrize(
-    ("contract", "coin"),
-    [("1000PEPE", "PEPE"), ("1000000MOG", "MOG"), ("1INCH", "1INCH"), ("BTC", "BTC")],
+    ("contract", "coin", "many"),
+    [
+        ("1000PEPE", "PEPE", 1e3),
+        ("kPEPE", "PEPE", 1e3),
+        ("PEPE1000", "PEPE", 1e3),
+        ("1000000MOG", "MOG", 1e6),
+        ("1MBABYDOGE", "BABYDOGE", 1e6),
+        ("1INCH", "1INCH", 1),
+        ("BTC", "BTC", 1),
+    ],
 )
-def test_contracts_on_thousands_are_of_the_coin(contract: str, coin: str) -> None:
-    assert v.contract_name(contract) == coin
+def test_contracts_on_thousands_are_of_the_coin(contract: str, coin: str, many: float) -> None:
+    assert v.lot(contract) == (coin, many)
+
+
+def test_a_coin_without_a_price_is_left_out() -> None:
+    assert v.coin("x", "X", "X", 0) is None
+    assert v.coin("x", "X", "X", None) is None
+
+
+def test_a_coin_is_priced_in_dollars() -> None:
+    found = v.coin("bitcoin", "btc", "", "92000.5", cap=0, volume="1,500", change_pct="-")
+    assert found
+    assert (found["quote"], found["price_usd"], found["volume_24h"]) == ("USD", 92000.5, 1500)
+    assert (found["name"], found["market_cap"], found["price_change_24h"]) == (None, None, None)
+
+
+def test_a_candle_by_names_is_the_candle_by_places() -> None:
+    k = {"volume": 5, "low": 1, "high": 4, "close": 3, "open": 2}
+    assert v.named_candle(NOON, k) == v.candle(NOON, 2, 4, 1, 3, 5)
 
 
 def test_hex_and_gwei() -> None:
@@ -159,6 +206,20 @@ def test_where_records_lie() -> None:
         v.at(body, "data.rows")
     with pytest.raises(KeyError, match="different length"):
         v.parallel("", "t", "o")({"t": [1], "o": []})
+
+
+def test_a_list_ranks_by_its_order() -> None:
+    assert v.ranked("top")({"top": ["a", "b"]}) == [(1, "a"), (2, "b")]
+    with pytest.raises(KeyError, match="the body is dict, not a list"):
+        v.ranked()({})
+
+
+def test_udf_candles_lie_side_by_side() -> None:
+    body = {"s": "ok", "t": [60], "o": [1], "h": [4], "l": [0.5], "c": [2], "v": [9]}
+    assert v.udf_candles(body) == [(60, 1, 4, 0.5, 2, 9)]
+    assert v.udf_candles({"s": "no_data", "nextTime": 60}) == []
+    with pytest.raises(KeyError, match=r"no t, found keys s, errmsg"):
+        v.udf_candles({"s": "error", "errmsg": "Unknown symbol"})
 
 
 def test_rpc_answers_come_in_any_order() -> None:

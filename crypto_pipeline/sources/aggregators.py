@@ -1,13 +1,11 @@
 """Aggregators and oracles: products that watch many markets and speak of coins, not of pairs."""
 
-from collections.abc import Callable
-from datetime import datetime
 from typing import Any
 
 from crypto_pipeline.sources.spec import Key, Pairs, Source, hours, minutes
 from crypto_pipeline.sources.values import (
-    at,
     change,
+    coin,
     from_hex,
     iso,
     millis,
@@ -16,6 +14,7 @@ from crypto_pipeline.sources.values import (
     one,
     pairs,
     percent,
+    ranked,
     rpc_results,
     seconds,
     ticker,
@@ -29,44 +28,18 @@ from crypto_pipeline.tables import (
 )
 
 
-def coin(
-    source_id: str,
-    symbol: str,
-    name: str | None,
-    price: Any,
-    *,
-    cap: Any = None,
-    volume: Any = None,
-    change_pct: Any = None,
-    at: datetime | None = None,
-) -> dict[str, Any] | None:
-    """The market_prices row of a coin priced in dollars; None when it has no price now."""
-    last = nonzero(price)
-    if last is None:
-        return None
-    return {
-        "source_id": source_id,
-        "symbol": symbol,
-        "name": name or None,
-        "quote": "USD",
-        "price_usd": last,
-        "market_cap": nonzero(cap),
-        "volume_24h": number(volume),
-        "price_change_24h": number(change_pct),
-        "source_at": at,
-    }
-
-
-def ranked(path: str = "") -> Callable[[Any], list[tuple[int, Any]]]:
-    """The list at path says the rank by its order: each record is (place, item), 1 is the top."""
-
-    def records(body: Any) -> list[tuple[int, Any]]:
-        found = at(body, path)
-        if not isinstance(found, list):
-            raise KeyError(f"{path or 'the body'} is {type(found).__name__}, not a list")
-        return list(enumerate(found, 1))
-
-    return records
+def with_figures(c: dict[str, Any], usd: dict[str, Any]) -> dict[str, Any] | None:
+    """The row of a coin whose figures in dollars stand apart from its name."""
+    return coin(
+        str(c["id"]),
+        c["symbol"],
+        c["name"],
+        usd["price"],
+        cap=usd["market_cap"],
+        volume=usd["volume_24h"],
+        change_pct=usd["percent_change_24h"],
+        at=iso(c["last_updated"]),
+    )
 
 
 # CoinGecko. A free key buys 10,000 calls a month: the prices take 8,928 of them in a month of 31
@@ -77,7 +50,7 @@ COINGECKO = Source(
     "https://api.coingecko.com/api/v3",
     docs="https://docs.coingecko.com/reference/introduction",
     key=Key(env="COINGECKO_API_KEY", header="x-cg-demo-api-key", required=False),
-    gap=1,
+    gap=0.5,
 )
 
 COINGECKO.endpoint(
@@ -170,26 +143,12 @@ COINPAPRIKA = Source(
 )
 
 
-def coinpaprika_coin(c: dict[str, Any]) -> dict[str, Any] | None:
-    usd = c["quotes"]["USD"]
-    return coin(
-        c["id"],
-        c["symbol"],
-        c["name"],
-        usd["price"],
-        cap=usd["market_cap"],
-        volume=usd["volume_24h"],
-        change_pct=usd["percent_change_24h"],
-        at=iso(c["last_updated"]),
-    )
-
-
 COINPAPRIKA.endpoint(
     MarketPrice,
     "/tickers",
     params={"quotes": "USD", "limit": 500},
     min_interval=minutes(15),
-    row=coinpaprika_coin,
+    row=lambda c: with_figures(c, c["quotes"]["USD"]),
 )
 
 COINPAPRIKA.endpoint(
@@ -241,7 +200,7 @@ COINLORE.endpoint(
     MarketPrice,
     "/api/tickers/",
     params={"start": "{each}", "limit": 100},
-    each={"0": {}, "100": {}, "200": {}},
+    each={"0": {}, "100": {}},  # it asks for one request a second
     records="data",
     row=lambda c: coin(
         c["id"],
@@ -368,26 +327,12 @@ COINMARKETCAP = Source(
 )
 
 
-def coinmarketcap_coin(c: dict[str, Any]) -> dict[str, Any] | None:
-    usd = c["quote"]["USD"]
-    return coin(
-        str(c["id"]),
-        c["symbol"],
-        c["name"],
-        usd["price"],
-        cap=usd["market_cap"],
-        volume=usd["volume_24h"],
-        change_pct=usd["percent_change_24h"],
-        at=iso(c["last_updated"]),
-    )
-
-
 COINMARKETCAP.endpoint(
     MarketPrice,
     "/cryptocurrency/listings/latest",
     params={"start": 1, "limit": 200, "convert": "USD"},
     records="data",
-    row=coinmarketcap_coin,
+    row=lambda c: with_figures(c, c["quote"]["USD"]),
 )
 
 COINMARKETCAP.endpoint(
@@ -709,7 +654,7 @@ COINCODEX = Source(
     "coincodex",
     "https://coincodex.com/api/coincodex",
     docs="https://coincodex.com/page/api/",
-    gap=1,
+    gap=0.2,
 )
 
 COINCODEX.endpoint(
@@ -842,7 +787,7 @@ CHAINLINK = Source(
     docs="https://docs.chain.link/data-feeds/price-feeds/addresses",
 )
 
-FEEDS = {
+CHAINLINK_FEEDS = {
     "BTC": "0xF4030086522a5bEEa4988F8cA5B36dbC97BeE88c",
     "ETH": "0x5f4eC3Df9cbd43714FE2740f5E3616155c5b8419",
     "LINK": "0x2c1d072e956AFFC0D435Cb7AC38EF18d24d9127c",
@@ -859,7 +804,7 @@ def chainlink_price(feed: tuple[str, str]) -> dict[str, Any] | None:
     if len(words) != 5 * 64:
         raise ValueError(f"{result[:80]!r} is not five words")
     answer, updated = (from_hex("0x" + words[64 * i : 64 * (i + 1)]) for i in (1, 3))
-    return coin(FEEDS[symbol], symbol, None, answer / 1e8, at=seconds(updated))
+    return coin(CHAINLINK_FEEDS[symbol], symbol, None, answer / 1e8, at=seconds(updated))
 
 
 CHAINLINK.endpoint(
@@ -872,11 +817,11 @@ CHAINLINK.endpoint(
             "method": "eth_call",
             "params": [{"to": feed, "data": LATEST_ROUND_DATA}, "latest"],
         }
-        for i, feed in enumerate(FEEDS.values(), 1)
+        for i, feed in enumerate(CHAINLINK_FEEDS.values(), 1)
     ],
     min_interval=minutes(15),
     records=lambda body: [
-        feed for answers in rpc_results(list(FEEDS))(body) for feed in answers.items()
+        feed for answers in rpc_results(list(CHAINLINK_FEEDS))(body) for feed in answers.items()
     ],
     row=chainlink_price,
 )

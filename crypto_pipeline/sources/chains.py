@@ -1,12 +1,13 @@
 """Bitcoin, its relatives, and chains without an EVM: fees, blocks and large transfers."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
 from crypto_pipeline.sources.spec import Key, Source, ago, day, hours, minutes, now
 from crypto_pipeline.sources.values import (
     at,
+    fees,
     from_hex,
     iso,
     micros,
@@ -56,15 +57,6 @@ def transfer(
         "amount": amount,
         "symbol": symbol,
         "timestamp": moment,
-    }
-
-
-def fees(slow: Any, standard: Any, fast: Any, unit: str) -> dict[str, Any]:
-    return {
-        "slow_gas_price": slow,
-        "standard_gas_price": standard,
-        "fast_gas_price": fast,
-        "unit": unit,
     }
 
 
@@ -233,7 +225,7 @@ BLOCKCHAIR = Source(
     "https://api.blockchair.com",
     docs="https://blockchair.com/api/docs",
     key=Key(env="BLOCKCHAIR_API_KEY", query="key", required=False),
-    gap=0.5,
+    gap=0.25,
 )
 
 BLOCKCHAIR_CHAINS = {
@@ -1198,12 +1190,9 @@ POLKADOT_SIDECAR = Source(
 
 
 def sidecar_block(block: Mapping[str, Any]) -> dict[str, Any]:
-    moments: Iterable[Any] = (
-        extrinsic["args"]["now"]
-        for extrinsic in block["extrinsics"]
-        if extrinsic["method"] == {"pallet": "timestamp", "method": "set"}
-    )
-    return {"latest_block": block["number"], "latest_block_at": millis(next(iter(moments), None))}
+    set_by = {"pallet": "timestamp", "method": "set"}
+    moments = (e["args"]["now"] for e in block["extrinsics"] if e["method"] == set_by)
+    return {"latest_block": block["number"], "latest_block_at": millis(next(moments, None))}
 
 
 POLKADOT_SIDECAR.endpoint(

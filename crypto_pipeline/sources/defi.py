@@ -7,16 +7,17 @@ capitalisations these sources compute from one chain's supply stay out.
 from collections.abc import Mapping
 from typing import Any
 
-from crypto_pipeline.sources.aggregators import coin, ranked
 from crypto_pipeline.sources.spec import Key, Source, hours, minutes
 from crypto_pipeline.sources.values import (
     at,
     change,
+    coin,
     nonzero,
     number,
     one,
     pairs,
     percent,
+    ranked,
     seconds,
     times,
 )
@@ -170,7 +171,7 @@ BLOCKCHAIR_STABLECOINS = Source(
     "https://api.blockchair.com",
     docs="https://blockchair.com/api/docs",
     key=Key(env="BLOCKCHAIR_API_KEY", query="key", required=False),
-    gap=2,
+    gap=0.25,
 )
 
 BLOCKCHAIR_STABLECOINS.endpoint(
@@ -205,7 +206,7 @@ GECKOTERMINAL = Source(
     "https://api.geckoterminal.com/api/v2",
     docs="https://apiguide.geckoterminal.com/",
     headers={"Accept": "application/json;version=20230302"},
-    gap=2,
+    gap=0.5,
 )
 
 

@@ -7,10 +7,12 @@ import re
 from collections.abc import Iterable
 from typing import Any
 
-from crypto_pipeline.sources.spec import Pairs, Source, ago, hours, minutes, now
+from crypto_pipeline.sources.spec import Pairs, RowFunction, Source, ago, hours, minutes, now
 from crypto_pipeline.sources.values import (
+    QUOTES,
     at,
     iso,
+    lot,
     millis,
     nonzero,
     number,
@@ -23,30 +25,13 @@ from crypto_pipeline.sources.values import (
 )
 from crypto_pipeline.tables import FundingRate, OpenInterest, SentimentMetric
 
-_LOT = re.compile(r"(10{3,}|1M|k)(?=[A-Z]{2})")
+CONTRACT_QUOTES = tuple(quote for quote in QUOTES if quote not in ("TUSD", "BUSD"))
+"""No contract is quoted in TUSD or BUSD: DOTUSD is on DOT, BNBUSD on BNB."""
 
 
-def lot(base: str) -> tuple[str, float]:
-    """The coin behind the base of a contract, and how many of it one unit stands for.
-
-    Exchanges write a thousand PEPE as 1000PEPE, kPEPE or PEPE1000, a million as 1MPEPE.
-    """
-    found = _LOT.match(base)
-    if found:
-        many = {"k": 1e3, "1M": 1e6}.get(found[1]) or float(found[1])
-        return base[found.end() :], many
-    if base.endswith("1000") and base[:-4].isalpha():
-        return base[:-4], 1e3
-    return base, 1.0
-
-
-def joined(pair: str) -> str:
-    """The base of a pair. No contract is quoted in TUSD or BUSD: DOTUSD is DOT, BNBUSD is BNB."""
-    if pair.isalnum():
-        for quote in ("USDT", "USDC", "USD"):
-            if pair.endswith(quote) and pair != quote:
-                return pair.removesuffix(quote)
-    return split_pair(pair)[0]
+def base_of(pair: str) -> str:
+    """The base of the pair that a contract is named after."""
+    return split_pair(pair, CONTRACT_QUOTES)[0]
 
 
 def per(value: Any, unit: float) -> float | None:
@@ -110,6 +95,11 @@ def point(time: Any, value: Any) -> dict[str, Any]:
     return {"value": value, "timestamp": millis(time)}
 
 
+def ratio(field: str) -> RowFunction:
+    """Reads the sentiment_metrics row of a ratio that stands in this field, beside its time."""
+    return lambda record: point(record["timestamp"], record[field])
+
+
 # Large houses
 
 
@@ -123,7 +113,7 @@ BINANCE_FUTURES.endpoint(
     FundingRate,
     "/fapi/v1/premiumIndex",
     row=lambda p: funding(
-        joined(p["symbol"]),
+        base_of(p["symbol"]),
         p["symbol"],
         p["lastFundingRate"] if p["nextFundingTime"] else None,
         mark=p["markPrice"],
@@ -136,7 +126,7 @@ BINANCE_FUTURES.endpoint(
     "https://dapi.binance.com/dapi/v1/premiumIndex",
     variant="coin",
     row=lambda p: funding(
-        joined(p["pair"]),
+        base_of(p["pair"]),
         p["symbol"],
         p["lastFundingRate"],
         mark=p["markPrice"],
@@ -172,10 +162,11 @@ BINANCE_FUTURES.endpoint(
     },
 )
 
-for _metric, _path in (
-    ("long_short_account_ratio", "globalLongShortAccountRatio"),
-    ("top_trader_account_ratio", "topLongShortAccountRatio"),
-    ("top_trader_position_ratio", "topLongShortPositionRatio"),
+for _metric, _path, _field in (
+    ("long_short_account_ratio", "globalLongShortAccountRatio", "longShortRatio"),
+    ("top_trader_account_ratio", "topLongShortAccountRatio", "longShortRatio"),
+    ("top_trader_position_ratio", "topLongShortPositionRatio", "longShortRatio"),
+    ("taker_buy_sell_ratio", "takerlongshortRatio", "buySellRatio"),
 ):
     BINANCE_FUTURES.endpoint(
         SentimentMetric,
@@ -185,19 +176,8 @@ for _metric, _path in (
         each={"BTCUSDT": {"symbol": "BTC"}, "ETHUSDT": {"symbol": "ETH"}},
         fixed={"metric_name": _metric},
         min_interval=minutes(15),
-        row=lambda r: point(r["timestamp"], r["longShortRatio"]),
+        row=ratio(_field),
     )
-
-BINANCE_FUTURES.endpoint(
-    SentimentMetric,
-    "/futures/data/takerlongshortRatio",
-    variant="taker_buy_sell_ratio",
-    params={"symbol": "{each}", "period": "5m", "limit": 12},
-    each={"BTCUSDT": {"symbol": "BTC"}, "ETHUSDT": {"symbol": "ETH"}},
-    fixed={"metric_name": "taker_buy_sell_ratio"},
-    min_interval=minutes(15),
-    row=lambda r: point(r["timestamp"], r["buySellRatio"]),
-)
 
 BINANCE_FUTURES.endpoint(
     SentimentMetric,
@@ -207,7 +187,7 @@ BINANCE_FUTURES.endpoint(
     each={"BTCUSD": {"symbol": "BTC"}, "ETHUSD": {"symbol": "ETH"}},
     fixed={"metric_name": "long_short_account_ratio_coinm"},
     min_interval=minutes(15),
-    row=lambda r: point(r["timestamp"], r["longShortRatio"]),
+    row=ratio("longShortRatio"),
 )
 
 BINANCE_FUTURES.endpoint(
@@ -230,7 +210,6 @@ OKX_FUTURES = Source(
     "okx_futures",
     "https://www.okx.com",
     docs="https://www.okx.com/docs-v5/en/",
-    gap=0.4,
 )
 
 OKX_FUTURES.endpoint(
@@ -260,7 +239,7 @@ OKX_FUTURES.endpoint(
     SentimentMetric,
     "/api/v5/rubik/stat/contracts/long-short-account-ratio",
     variant="long_short_account_ratio",
-    params={"ccy": "{each}", "period": "5m", "begin": ago(hours=1, unit="ms")},
+    params={"ccy": "{each}", "period": "5m", "begin": ago("ms", hours=1)},
     each={"BTC": {"symbol": "BTC"}, "ETH": {"symbol": "ETH"}},
     fixed={"metric_name": "long_short_account_ratio"},
     min_interval=minutes(15),
@@ -287,7 +266,7 @@ for _metric, _path in (
 
 def bybit_base(symbol: str) -> str:
     """BTCUSDT and, margined in USDC, BTCPERP."""
-    return symbol.removesuffix("PERP") if symbol.endswith("PERP") else joined(symbol)
+    return symbol.removesuffix("PERP") if symbol.endswith("PERP") else base_of(symbol)
 
 
 BYBIT_FUTURES = Source(
@@ -362,7 +341,6 @@ BITGET_FUTURES = Source(
     "bitget_futures",
     "https://api.bitget.com",
     docs="https://www.bitget.com/api-doc/contract/market/Get-Current-Funding-Rate",
-    gap=1,
 )
 
 BITGET_FUTURES.endpoint(
@@ -371,7 +349,7 @@ BITGET_FUTURES.endpoint(
     params={"productType": "usdt-futures"},
     records="data",
     row=lambda f: funding(
-        joined(f["symbol"]),
+        base_of(f["symbol"]),
         f["symbol"],
         f["fundingRate"],
         every=number(f["fundingRateInterval"]),
@@ -385,17 +363,17 @@ BITGET_FUTURES.endpoint(
     params={"productType": "USDT-FUTURES"},
     records="data",
     row=lambda t: interest(
-        joined(t["symbol"]), t["symbol"], t["holdingAmount"], mark=t["markPrice"]
+        base_of(t["symbol"]), t["symbol"], t["holdingAmount"], mark=t["markPrice"]
     ),
 )
 
+# Each of the two ratios may be asked for once a second, so for one coin.
 BITGET_FUTURES.endpoint(
     SentimentMetric,
     "/api/v2/mix/market/account-long-short",
     variant="long_short_account_ratio",
-    params={"symbol": "{each}", "period": "5m"},
-    each={"BTCUSDT": {"symbol": "BTC"}, "ETHUSDT": {"symbol": "ETH"}},
-    fixed={"metric_name": "long_short_account_ratio"},
+    params={"symbol": "BTCUSDT", "period": "5m"},
+    fixed={"symbol": "BTC", "metric_name": "long_short_account_ratio"},
     min_interval=minutes(15),
     records="data",
     row=lambda r: point(r["ts"], r["longShortAccountRatio"]),
@@ -405,9 +383,8 @@ BITGET_FUTURES.endpoint(
     SentimentMetric,
     "/api/v2/mix/market/position-long-short",
     variant="long_short_position_ratio",
-    params={"symbol": "{each}", "period": "5m"},
-    each={"BTCUSDT": {"symbol": "BTC"}, "ETHUSDT": {"symbol": "ETH"}},
-    fixed={"metric_name": "long_short_position_ratio"},
+    params={"symbol": "BTCUSDT", "period": "5m"},
+    fixed={"symbol": "BTC", "metric_name": "long_short_position_ratio"},
     min_interval=minutes(15),
     records="data",
     row=lambda r: point(r["ts"], r["longShortPositionRatio"]),
@@ -428,7 +405,7 @@ GATE_FUTURES.endpoint(
         None
         if c["in_delisting"]
         else funding(
-            joined(c["name"]),
+            base_of(c["name"]),
             c["name"],
             c["funding_rate"],
             every=per(c["funding_interval"], 3600),
@@ -447,7 +424,7 @@ GATE_FUTURES.endpoint(
         None
         if c["in_delisting"]
         else interest(
-            joined(c["name"]),
+            base_of(c["name"]),
             c["name"],
             times(c["position_size"], c["quanto_multiplier"]),
             mark=c["mark_price"],
@@ -621,7 +598,7 @@ def kraken_perpetual(t: Any) -> bool:
 def kraken_interest(t: Any) -> dict[str, Any] | None:
     if not kraken_perpetual(t):
         return None
-    base, name = joined(t["pair"]), t["symbol"].upper()
+    base, name = base_of(t["pair"]), t["symbol"].upper()
     if name.startswith("PI_"):
         return inverse(base, name, t["openInterest"], t["markPrice"])
     return interest(base, name, t["openInterest"], mark=t["markPrice"])
@@ -633,7 +610,7 @@ KRAKEN_FUTURES.endpoint(
     records="tickers",
     row=lambda t: (
         funding(
-            joined(t["pair"]), t["symbol"].upper(), kraken_rate(t), every=1, mark=t["markPrice"]
+            base_of(t["pair"]), t["symbol"].upper(), kraken_rate(t), every=1, mark=t["markPrice"]
         )
         if kraken_perpetual(t)
         else None
@@ -735,8 +712,8 @@ DERIBIT_FUTURES.endpoint(
     variant="dvol_index",
     params={
         "currency": "{each}",
-        "start_timestamp": ago(hours=12, unit="ms"),
-        "end_timestamp": now(unit="ms"),
+        "start_timestamp": ago("ms", hours=12),
+        "end_timestamp": now("ms"),
         "resolution": 3600,
     },
     each={"BTC": {"symbol": "BTC"}, "ETH": {"symbol": "ETH"}},
@@ -777,7 +754,6 @@ BITFINEX_FUTURES = Source(
     "https://api-pub.bitfinex.com",
     docs="https://docs.bitfinex.com/reference/rest-public-derivatives-status",
     aliases={"ALG": "ALGO", "ATO": "ATOM", "DSH": "DASH", "IOT": "IOTA", "OPX": "OP"},
-    gap=1,
 )
 
 
@@ -977,7 +953,7 @@ ASTER.endpoint(
     FundingRate,
     "/fapi/v3/premiumIndex",
     row=lambda p: funding(
-        joined(p["symbol"]),
+        base_of(p["symbol"]),
         p["symbol"],
         p["lastFundingRate"],
         mark=p["markPrice"],
@@ -1173,7 +1149,7 @@ PHEMEX_FUTURES.endpoint(
     "/md/v2/ticker/24hr/all",
     records="result",
     row=lambda t: funding(
-        joined(t["symbol"].removeprefix("u")),
+        base_of(t["symbol"].removeprefix("u")),
         t["symbol"],
         t["fundingRateRr"],
         mark=t["markPriceRp"],
@@ -1185,7 +1161,7 @@ PHEMEX_FUTURES.endpoint(
     "/md/v2/ticker/24hr/all",
     records="result",
     row=lambda t: interest(
-        joined(t["symbol"].removeprefix("u")),
+        base_of(t["symbol"].removeprefix("u")),
         t["symbol"],
         t["openInterestRv"],
         mark=t["markPriceRp"],
@@ -1202,7 +1178,7 @@ BINGX_FUTURES.endpoint(
     "/openApi/swap/v2/quote/premiumIndex",
     records="data",
     row=lambda p: funding(
-        joined(p["symbol"]),
+        base_of(p["symbol"]),
         p["symbol"],
         p["lastFundingRate"],
         every=p.get("fundingIntervalHours"),
@@ -1260,7 +1236,7 @@ DELTA.endpoint(
     records="result",
     # Percent, for eight hours.
     row=lambda t: funding(
-        joined(t["symbol"]),
+        base_of(t["symbol"]),
         t["symbol"],
         times(t["funding_rate"], 0.01),
         every=8,
@@ -1274,9 +1250,9 @@ DELTA.endpoint(
     params={"contract_types": "perpetual_futures"},
     records="result",
     row=lambda t: interest(
-        joined(t["symbol"]),
+        base_of(t["symbol"]),
         t["symbol"],
-        t["oi_value"] if t["oi_value_symbol"] == joined(t["symbol"]) else None,
+        t["oi_value"] if t["oi_value_symbol"] == base_of(t["symbol"]) else None,
         usd=t["oi_value_usd"],
     ),
 )
@@ -1345,7 +1321,7 @@ HITBTC_FUTURES.endpoint(
     records=pairs(),
     row=lambda p: (
         funding(
-            joined(p[0].removesuffix("_PERP")),
+            base_of(p[0].removesuffix("_PERP")),
             p[0],
             p[1]["funding_rate"],
             mark=p[1]["mark_price"],
@@ -1362,7 +1338,7 @@ HITBTC_FUTURES.endpoint(
     records=pairs(),
     row=lambda p: (
         interest(
-            joined(p[0].removesuffix("_PERP")),
+            base_of(p[0].removesuffix("_PERP")),
             p[0],
             p[1]["open_interest"],
             mark=p[1]["mark_price"],
@@ -1385,7 +1361,7 @@ LBANK_FUTURES.endpoint(
     params={"productGroup": "SwapU"},
     records="data",
     row=lambda t: funding(
-        joined(t["symbol"]),
+        base_of(t["symbol"]),
         t["symbol"],
         t["fundingRate"],
         every=per(t["positionFeeTime"], 3600),
@@ -1403,7 +1379,7 @@ BIGONE_FUTURES.endpoint(
     FundingRate,
     "/api/contract/v2/instruments",
     row=lambda i: funding(
-        joined(i["symbol"]),
+        base_of(i["symbol"]),
         i["symbol"],
         i["fundingRate"],
         mark=i["markPrice"],
@@ -1422,7 +1398,7 @@ COINEX_FUTURES.endpoint(
     records="data",
     # The latest rate is settled; the next one is what will be paid at next_funding_time.
     row=lambda f: funding(
-        joined(f["market"]),
+        base_of(f["market"]),
         f["market"],
         f["next_funding_rate"],
         every=(f["next_funding_time"] - f["latest_funding_time"]) / 3_600_000,
@@ -1437,7 +1413,7 @@ COINEX_FUTURES.endpoint(
     records="data",
     # Contracts quoted in USD itself are inverse.
     row=lambda t: (
-        interest(joined(t["market"]), t["market"], t["open_interest_volume"], mark=t["mark_price"])
+        interest(base_of(t["market"]), t["market"], t["open_interest_volume"], mark=t["mark_price"])
         if t["market"].endswith(("USDT", "USDC"))
         else None
     ),
@@ -1466,7 +1442,7 @@ WEEX_FUTURES.endpoint(
     "/capi/v3/market/premiumIndex",
     # lastFundingRate is settled already; collectCycle is in minutes.
     row=lambda p: funding(
-        joined(p["symbol"]),
+        base_of(p["symbol"]),
         p["symbol"],
         p["forecastFundingRate"],
         every=per(p["collectCycle"], 60),
@@ -1486,7 +1462,7 @@ HASHKEY_FUTURES.endpoint(
     FundingRate,
     "/api/v1/futures/fundingRate",
     row=lambda f: funding(
-        joined(f["symbol"].removesuffix("-PERPETUAL")),
+        base_of(f["symbol"].removesuffix("-PERPETUAL")),
         f["symbol"],
         f["rate"],
         due=millis(f["nextSettleTime"]),
@@ -1503,7 +1479,7 @@ DEEPCOIN_FUTURES.endpoint(
     "/deepcoin/trade/fund-rate/current-funding-rate",
     params={"instType": "SwapU"},
     records="data.current_fund_rates",
-    row=lambda f: funding(joined(f["instrumentId"]), f["instrumentId"], f["fundingRate"]),
+    row=lambda f: funding(base_of(f["instrumentId"]), f["instrumentId"], f["fundingRate"]),
 )
 
 
@@ -1520,7 +1496,10 @@ BLOFIN_FUTURES.endpoint(
 
 
 GEMINI_FUTURES = Source(
-    "gemini_futures", "https://api.gemini.com", docs="https://docs.gemini.com/rest/market-data"
+    "gemini_futures",
+    "https://api.gemini.com",
+    docs="https://docs.gemini.com/rest/market-data",
+    gap=0.25,
 )
 
 GEMINI_FUTURES.endpoint(

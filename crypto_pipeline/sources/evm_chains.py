@@ -12,7 +12,7 @@ FEES = PRICE | {"history": ["eth_feeHistory", "0x14", "latest", [10, 50, 90]]}
 
 # No fee market after EIP-1559: the base fee is zero, or eth_feeHistory is not answered at all.
 # HyperEVM burns its base fee and takes no priority fees, so its price says everything.
-PRICED = ("bsc", "opbnb", "chiliz", "harmony", "hyperevm", "metis", "rootstock")
+WITHOUT_FEE_MARKET = ("bsc", "opbnb", "chiliz", "harmony", "hyperevm", "metis", "rootstock")
 
 # Merge-mined: elsewhere the difficulty is zero, or a constant that measures nothing.
 MINED = ("rootstock",)
@@ -52,12 +52,14 @@ def height_and_difficulty(block: Mapping[str, Any]) -> dict[str, Any]:
     return height(block) | {"difficulty": from_hex(block["difficulty"])}
 
 
-def large_transfer(least: float) -> Callable[[Any], dict[str, Any] | None]:
-    """The whale_transactions row of one of `transactions`, None below so many coins.
+def large_transfer(chain: str) -> Callable[[Any], dict[str, Any] | None]:
+    """The whale_transactions row of one of `transactions`; None when it is not large.
 
     Whether a transaction succeeded is in its receipt, which is not asked for: the rare large
     transfer that was reverted looks the same.
     """
+
+    _, least = LARGE[chain]
 
     def row(dated: tuple[str, Mapping[str, Any]]) -> dict[str, Any] | None:
         time, transaction = dated
@@ -95,7 +97,7 @@ def node(
     source = Source(f"{chain}_{host}", base, docs=docs, key=key, gap=gap)
     path = "/{key}" if key and key.path else ""
     fixed = {"blockchain": chain}
-    if chain in PRICED:
+    if chain in WITHOUT_FEE_MARKET:
         calls = PRICE
     if calls is not None:
         source.rpc(
@@ -117,14 +119,13 @@ def node(
     )
     if whales:
         # A sample: one block, the newest, out of all since the last collection.
-        coin, least = LARGE[chain]
         source.endpoint(
             WhaleTransaction,
             path,
             json=block_call(full=True),
             records=transactions,
-            row=large_transfer(least),
-            fixed=fixed | {"symbol": coin},
+            row=large_transfer(chain),
+            fixed=fixed | {"symbol": LARGE[chain][0]},
         )
     return source
 
@@ -152,7 +153,7 @@ def one_rpc(chain: str, path: str) -> Source:
 
     Where there is a fee market its gas would lack the base fee that the others of the pool tell.
     """
-    return node(chain, "one_rpc", f"https://1rpc.io/{path}", ONE_RPC_DOCS, calls=None, gap=0.5)
+    return node(chain, "one_rpc", f"https://1rpc.io/{path}", ONE_RPC_DOCS, calls=None, gap=0.4)
 
 
 # The order is that of the pools: where one answered lately and surely, it stands first. Nodes
@@ -239,6 +240,6 @@ NODES = [
         "https://ethereum-mainnet.gateway.tatum.io",
         "https://docs.tatum.io",
         key=TATUM,
-        gap=12,
+        gap=1,
     ),
 ]

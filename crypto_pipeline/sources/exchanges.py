@@ -5,10 +5,14 @@ from typing import Any
 
 from crypto_pipeline.sources.spec import Pairs, Source, ago, hours, minutes, now
 from crypto_pipeline.sources.values import (
+    FIVE_MINUTES,
+    HOUR,
+    STABLECOINS,
     at,
     candle,
     iso,
     millis,
+    named_candle,
     nanos,
     pairs,
     parallel,
@@ -17,29 +21,6 @@ from crypto_pipeline.sources.values import (
     ticker,
 )
 from crypto_pipeline.tables import Candle, MarketPrice
-
-FIVE = {"interval": "5m"}
-
-
-def no_dollars(pair: str, price: Any, **about: Any) -> dict[str, Any] | None:
-    """`ticker` for joined names of an exchange that has no market in US dollars proper.
-
-    A name that ends in USD there is quoted in another coin: XRPRLUSD is XRP in RLUSD.
-    """
-    name = pair.upper()
-    if name.endswith("USD") and not name.endswith(("FDUSD", "PYUSD")):
-        return None
-    return ticker(pair, price, **about)
-
-
-def with_dollars(pair: str, price: Any, **about: Any) -> dict[str, Any] | None:
-    """`ticker` for joined names of an exchange with markets in US dollars and none in TUSD, BUSD.
-
-    DOTUSD is DOT in dollars there, not DO in TUSD.
-    """
-    names = (pair[:-3], "USD") if pair.upper().endswith("USD") else pair
-    return ticker(names, price, source_id=pair, **about)
-
 
 BINANCE = Source(
     "binance",
@@ -51,12 +32,13 @@ BINANCE.endpoint(
     MarketPrice,
     "/api/v3/ticker/24hr",
     params={"symbolStatus": "TRADING", "type": "MINI"},
-    row=lambda t: no_dollars(
+    row=lambda t: ticker(
         t["symbol"],
         t["lastPrice"],
         quote_volume=t["quoteVolume"],
         opened=t["openPrice"],
         at=millis(t["closeTime"]),
+        quotes=STABLECOINS,
     ),
 )
 
@@ -65,7 +47,7 @@ BINANCE.endpoint(
     "/api/v3/klines",
     params={"symbol": "{each}", "interval": "5m", "limit": 100},
     each=Pairs("{base}USDT", "USDT"),
-    fixed=FIVE,
+    fixed=FIVE_MINUTES,
     row=lambda k: candle(millis(k[0]), *k[1:6]),
 )
 
@@ -90,12 +72,12 @@ COINBASE_EXCHANGE.endpoint(
     "/products/{each}/candles",
     params={"granularity": 300},
     each=Pairs("{base}-USD", "USD", names={"TRX": None}),
-    fixed=FIVE,
+    fixed=FIVE_MINUTES,
     # time, low, high, open, close
     row=lambda k: candle(seconds(k[0]), k[3], k[2], k[1], k[4], k[5]),
 )
 
-KRAKEN = Source("kraken", "https://api.kraken.com", docs="https://docs.kraken.com/api", gap=1)
+KRAKEN = Source("kraken", "https://api.kraken.com", docs="https://docs.kraken.com/api", gap=0.2)
 
 KRAKEN.endpoint(
     MarketPrice,
@@ -121,8 +103,9 @@ KRAKEN.endpoint(
     params={"pair": "{each}", "interval": 5, "since": ago(hours=9)},
     records=kraken_candles,
     each=Pairs("{base}USD", "USD", names={"BTC": "XBT", "DOGE": "XDG"}),
-    fixed=FIVE,
-    row=lambda k: candle(seconds(k[0]), *k[1:5], k[6]),
+    fixed=FIVE_MINUTES,
+    # the sixth column is the average price, the seventh the volume
+    row=lambda k: candle(seconds(k[0]), k[1], k[2], k[3], k[4], k[6]),
 )
 
 OKX = Source("okx", "https://www.okx.com", docs="https://www.okx.com/docs-v5/en/")
@@ -147,7 +130,7 @@ OKX.endpoint(
     params={"instId": "{each}", "bar": "5m", "limit": 100},
     records="data",
     each=Pairs("{base}-USDT", "USDT"),
-    fixed=FIVE,
+    fixed=FIVE_MINUTES,
     row=lambda k: candle(millis(k[0]), *k[1:6]),
 )
 
@@ -160,11 +143,12 @@ BYBIT.endpoint(
     "/v5/market/tickers",
     params={"category": "spot"},
     records="result.list",
-    row=lambda t: no_dollars(
+    row=lambda t: ticker(
         t["symbol"],
         t["lastPrice"],
         quote_volume=t["turnover24h"],
         change_pct=percent(t["price24hPcnt"]),
+        quotes=STABLECOINS,
     ),
 )
 
@@ -174,7 +158,7 @@ BYBIT.endpoint(
     params={"category": "spot", "symbol": "{each}", "interval": 5, "limit": 100},
     records="result.list",
     each=Pairs("{base}USDT", "USDT"),
-    fixed=FIVE,
+    fixed=FIVE_MINUTES,
     row=lambda k: candle(millis(k[0]), *k[1:6]),
 )
 
@@ -198,7 +182,7 @@ KUCOIN.endpoint(
     params={"type": "5min", "symbol": "{each}", "startAt": ago(hours=9)},
     records="data",
     each=Pairs("{base}-USDT", "USDT"),
-    fixed=FIVE,
+    fixed=FIVE_MINUTES,
     # time, open, close, high, low
     row=lambda k: candle(seconds(k[0]), k[1], k[3], k[4], k[2], k[5]),
 )
@@ -221,7 +205,7 @@ GATE.endpoint(
     "/api/v4/spot/candlesticks",
     params={"currency_pair": "{each}", "interval": "5m", "limit": 100},
     each=Pairs("{base}_USDT", "USDT"),
-    fixed=FIVE,
+    fixed=FIVE_MINUTES,
     # time, volume in quote currency, close, high, low, open, volume in coins
     row=lambda k: candle(seconds(k[0]), k[5], k[3], k[4], k[2], k[6]),
 )
@@ -236,12 +220,13 @@ BITGET.endpoint(
     MarketPrice,
     "/api/v2/spot/market/tickers",
     records="data",
-    row=lambda t: no_dollars(
+    row=lambda t: ticker(
         t["symbol"],
         t["lastPr"],
         quote_volume=t["quoteVolume"],
         change_pct=percent(t["change24h"]),
         at=millis(t["ts"]),
+        quotes=STABLECOINS,
     ),
 )
 
@@ -251,7 +236,7 @@ BITGET.endpoint(
     params={"symbol": "{each}", "granularity": "5min", "limit": 100},
     records="data",
     each=Pairs("{base}USDT", "USDT"),
-    fixed=FIVE,
+    fixed=FIVE_MINUTES,
     row=lambda k: candle(millis(k[0]), *k[1:6]),
 )
 
@@ -266,13 +251,14 @@ MEXC.endpoint(
     MarketPrice,
     "/api/v3/ticker/24hr",
     min_interval=minutes(15),
-    row=lambda t: no_dollars(
+    row=lambda t: ticker(
         t["symbol"],
         t["lastPrice"],
         base_volume=t["volume"],
         quote_volume=t["quoteVolume"],
         change_pct=percent(t["priceChangePercent"]),
         at=millis(t["closeTime"]),
+        quotes=STABLECOINS,
     ),
 )
 
@@ -281,7 +267,7 @@ MEXC.endpoint(
     "/api/v3/klines",
     params={"symbol": "{each}", "interval": "5m", "limit": 100},
     each=Pairs("{base}USDT", "USDT"),
-    fixed=FIVE,
+    fixed=FIVE_MINUTES,
     row=lambda k: candle(millis(k[0]), *k[1:6]),
 )
 
@@ -293,7 +279,7 @@ HTX.endpoint(
     records="data",
     # `amount` is in coins, `vol` in quote currency; `open` is the price at midnight in Singapore,
     # not 24 hours ago
-    row=lambda t: no_dollars(t["symbol"], t["close"], quote_volume=t["vol"]),
+    row=lambda t: ticker(t["symbol"], t["close"], quote_volume=t["vol"], quotes=STABLECOINS),
 )
 
 HTX.endpoint(
@@ -302,7 +288,7 @@ HTX.endpoint(
     params={"symbol": "{each}", "period": "5min", "size": 100},
     records="data",
     each=Pairs("{base}usdt", "USDT", lower=True),
-    fixed=FIVE,
+    fixed=FIVE_MINUTES,
     row=lambda k: candle(seconds(k["id"]), k["open"], k["high"], k["low"], k["close"], k["amount"]),
 )
 
@@ -330,7 +316,7 @@ BITFINEX = Source(
         "STJ": "STORJ",
         "WAX": "WAXP",
     },
-    gap=2,
+    gap=0.15,
 )
 
 
@@ -357,7 +343,7 @@ BITFINEX.endpoint(
         "USD",
         names={"DOGE": "DOGE:", "LINK": "LINK:", "AVAX": "AVAX:", "BNB": None},
     ),
-    fixed=FIVE,
+    fixed=FIVE_MINUTES,
     # time, open, close, high, low
     row=lambda k: candle(millis(k[0]), k[1], k[3], k[4], k[2], k[5]),
 )
@@ -387,23 +373,25 @@ BITSTAMP.endpoint(
     params={"step": 300, "limit": 100},
     records="data.ohlc",
     each=Pairs("{base}usd", "USD", names={"BNB": None, "TRX": None}, lower=True),
-    fixed=FIVE,
-    row=lambda k: candle(
-        seconds(k["timestamp"]), k["open"], k["high"], k["low"], k["close"], k["volume"]
-    ),
+    fixed=FIVE_MINUTES,
+    row=lambda k: named_candle(seconds(k["timestamp"]), k),
 )
 
 GEMINI = Source(
-    "gemini", "https://api.gemini.com", docs="https://docs.gemini.com/rest/market-data", gap=0.5
+    "gemini", "https://api.gemini.com", docs="https://docs.gemini.com/rest/market-data", gap=0.25
 )
 
 
 def gemini_ticker(t: Mapping[str, Any]) -> dict[str, Any] | None:
-    """Names are joined: BTCGUSD and BTCRLUSD are quoted in GUSD and RLUSD, PAXGUSD in dollars."""
+    """BTCGUSD is quoted in GUSD, another stablecoin, but PAXGUSD is PAXG in dollars."""
     name = t["pair"]
-    if name.endswith(("GUSD", "RLUSD")) and name != "PAXGUSD":
-        return None
-    return with_dollars(name, t["price"], change_pct=percent(t["percentChange24h"]))
+    return ticker(
+        ("PAXG", "USD") if name == "PAXGUSD" else name,
+        t["price"],
+        change_pct=percent(t["percentChange24h"]),
+        source_id=name,
+        quotes=("USD", "USDT", "USDC", "DAI", "GUSD", "RLUSD"),
+    )
 
 
 GEMINI.endpoint(MarketPrice, "/v1/pricefeed", row=gemini_ticker)
@@ -411,8 +399,12 @@ GEMINI.endpoint(MarketPrice, "/v1/pricefeed", row=gemini_ticker)
 GEMINI.endpoint(
     Candle,
     "/v2/candles/{each}/5m",
-    each=Pairs("{base}usd", "USD", names={"ADA": None, "BNB": None, "TRX": None}, lower=True),
-    fixed=FIVE,
+    # Prices and open interest are asked for at the same host: not all of its coins.
+    each={
+        f"{symbol.lower()}usd": {"symbol": symbol, "quote": "USD"}
+        for symbol in ("BTC", "ETH", "SOL", "XRP", "DOGE")
+    },
+    fixed=FIVE_MINUTES,
     row=lambda k: candle(millis(k[0]), *k[1:6]),
 )
 
@@ -442,7 +434,7 @@ CRYPTOCOM.endpoint(
     params={"instrument_name": "{each}", "timeframe": "5m", "count": 100},
     records="result.data",
     each=Pairs("{base}_USD", "USD", names={"BNB": None, "TRX": None}),
-    fixed=FIVE,
+    fixed=FIVE_MINUTES,
     row=lambda k: candle(millis(k["t"]), k["o"], k["h"], k["l"], k["c"], k["v"]),
 )
 
@@ -459,12 +451,13 @@ BINANCE_US.endpoint(
     row=lambda t: (
         None
         if not t["count"]
-        else with_dollars(
+        else ticker(
             t["symbol"],
             t["lastPrice"],
             quote_volume=t["quoteVolume"],
             change_pct=t["priceChangePercent"],
             at=millis(t["closeTime"]),
+            quotes=("USD", "USDT", "USDC"),
         )
     ),
 )
@@ -474,7 +467,7 @@ BINANCE_US.endpoint(
     "/api/v3/klines",
     params={"symbol": "{each}", "interval": "5m", "limit": 100},
     each=Pairs("{base}USDT", "USDT", names={"TRX": None}),
-    fixed=FIVE,
+    fixed=FIVE_MINUTES,
     row=lambda k: candle(millis(k[0]), *k[1:6]),
 )
 
@@ -502,7 +495,7 @@ POLONIEX.endpoint(
     "/markets/{each}/candles",
     params={"interval": "MINUTE_5", "limit": 100},
     each=Pairs("{base}_USDT", "USDT", names={"BNB": None}),
-    fixed=FIVE,
+    fixed=FIVE_MINUTES,
     # low, high, open, close, volume in quote currency, volume in coins; the time is in column 12
     row=lambda k: candle(millis(k[12]), k[2], k[1], k[0], k[3], k[5]),
 )
@@ -534,7 +527,7 @@ LBANK.endpoint(
     params={"symbol": "{each}", "size": 100, "type": "minute5", "time": ago(minutes=500)},
     records="data",
     each=Pairs("{base}_usdt", "USDT", lower=True),
-    fixed=FIVE,
+    fixed=FIVE_MINUTES,
     row=lambda k: candle(seconds(k[0]), *k[1:6]),
 )
 
@@ -566,7 +559,7 @@ WHITEBIT.endpoint(
     params={"market": "{each}", "interval": "5m", "limit": 100},
     records="result",
     each=Pairs("{base}_USDT", "USDT"),
-    fixed=FIVE,
+    fixed=FIVE_MINUTES,
     # time, open, close, high, low
     row=lambda k: candle(seconds(k[0]), k[1], k[3], k[4], k[2], k[5]),
 )
@@ -593,7 +586,7 @@ BINGX.endpoint(
     params={"symbol": "{each}", "interval": "5m", "limit": 100, "timestamp": now("ms")},
     records="data",
     each=Pairs("{base}-USDT", "USDT"),
-    fixed=FIVE,
+    fixed=FIVE_MINUTES,
     row=lambda k: candle(millis(k[0]), *k[1:6]),
 )
 
@@ -619,7 +612,7 @@ XT.endpoint(
     params={"symbol": "{each}", "interval": "5m", "limit": 100},
     records="result",
     each=Pairs("{base}_usdt", "USDT", lower=True),
-    fixed=FIVE,
+    fixed=FIVE_MINUTES,
     # `q` is in coins, `v` in quote currency
     row=lambda k: candle(millis(k["t"]), k["o"], k["h"], k["l"], k["c"], k["q"]),
 )
@@ -634,12 +627,13 @@ BITRUE.endpoint(
     MarketPrice,
     "/api/v1/ticker/24hr",
     min_interval=minutes(15),
-    row=lambda t: no_dollars(
+    row=lambda t: ticker(
         t["symbol"],
         t["lastPrice"],
         quote_volume=t["quoteVolume"],
         change_pct=t["priceChangePercent"],
         at=millis(t["closeTime"]),
+        quotes=STABLECOINS,
     ),
 )
 
@@ -649,12 +643,12 @@ BITRUE.endpoint(
     params={"symbol": "{each}", "scale": "5m", "limit": 100},
     records="data",
     each=Pairs("{base}USDT", "USDT"),
-    fixed=FIVE,
+    fixed=FIVE_MINUTES,
     row=lambda k: candle(seconds(k["i"]), k["o"], k["h"], k["l"], k["c"], k["v"]),
 )
 
 DIGIFINEX = Source(
-    "digifinex", "https://openapi.digifinex.com", docs="https://docs.digifinex.com/", gap=1
+    "digifinex", "https://openapi.digifinex.com", docs="https://docs.digifinex.com/", gap=0.2
 )
 
 DIGIFINEX.endpoint(
@@ -674,7 +668,7 @@ DIGIFINEX.endpoint(
     params={"symbol": "{each}", "period": 5},
     records="data",
     each=Pairs("{base}_usdt", "USDT", lower=True),
-    fixed=FIVE,
+    fixed=FIVE_MINUTES,
     # time, volume, close, high, low, open
     row=lambda k: candle(seconds(k[0]), k[5], k[3], k[4], k[2], k[1]),
 )
@@ -697,8 +691,8 @@ BIGONE.endpoint(
     params={"period": "min5", "limit": 100},
     records="data",
     each=Pairs("{base}-USDT", "USDT", names={"BNB": None, "AVAX": None}),
-    fixed=FIVE,
-    row=lambda k: candle(iso(k["time"]), k["open"], k["high"], k["low"], k["close"], k["volume"]),
+    fixed=FIVE_MINUTES,
+    row=lambda k: named_candle(iso(k["time"]), k),
 )
 
 COINEX = Source("coinex", "https://api.coinex.com/v2", docs="https://docs.coinex.com/api/v2/")
@@ -708,7 +702,9 @@ COINEX.endpoint(
     "/spot/ticker",
     records="data",
     min_interval=minutes(15),
-    row=lambda t: no_dollars(t["market"], t["last"], quote_volume=t["value"], opened=t["open"]),
+    row=lambda t: ticker(
+        t["market"], t["last"], quote_volume=t["value"], opened=t["open"], quotes=STABLECOINS
+    ),
 )
 
 COINEX.endpoint(
@@ -717,7 +713,7 @@ COINEX.endpoint(
     params={"market": "{each}", "period": "5min", "limit": 100},
     records="data",
     each=Pairs("{base}USDT", "USDT"),
-    fixed=FIVE,
+    fixed=FIVE_MINUTES,
     # answers were seen with `volume` and `value` in each other's place: no volume
     row=lambda k: candle(millis(k["created_at"]), k["open"], k["high"], k["low"], k["close"], None),
 )
@@ -725,12 +721,13 @@ COINEX.endpoint(
 
 def hitbtc_ticker(market: tuple[str, Mapping[str, Any]]) -> dict[str, Any] | None:
     name, t = market
-    return no_dollars(
+    return ticker(
         name,
         t["last"],
         quote_volume=t["volume_quote"],
         opened=t["open"],
         at=iso(t["timestamp"]),
+        quotes=STABLECOINS,
     )
 
 
@@ -749,7 +746,7 @@ HITBTC.endpoint(
     "/public/candles/{each}",
     params={"period": "M5", "limit": 100},
     each=Pairs("{base}USDT", "USDT"),
-    fixed=FIVE,
+    fixed=FIVE_MINUTES,
     row=lambda k: candle(
         iso(k["timestamp"]), k["open"], k["max"], k["min"], k["close"], k["volume"]
     ),
@@ -783,6 +780,7 @@ def phemex_ticker(t: Mapping[str, Any]) -> dict[str, Any] | None:
         opened=t["openEp"] / 1e8,
         at=nanos(t["timestamp"]),
         source_id=t["symbol"],
+        quotes=STABLECOINS,
     )
 
 
@@ -838,7 +836,7 @@ DERIBIT.endpoint(
         "BTC_USDC": {"symbol": "BTC", "quote": "USDC"},
         "ETH_USDC": {"symbol": "ETH", "quote": "USDC"},
     },
-    fixed=FIVE,
+    fixed=FIVE_MINUTES,
     row=lambda k: candle(millis(k[0]), *k[1:]),
 )
 
@@ -871,13 +869,9 @@ BACKPACK.endpoint(
         f"{symbol}_USDC": {"symbol": symbol, "quote": "USDC"}
         for symbol in ("BTC", "ETH", "SOL", "XRP")
     },
-    fixed=FIVE,
+    fixed=FIVE_MINUTES,
     # without a trade all prices are null
-    row=lambda k: (
-        None
-        if k["open"] is None
-        else candle(iso(k["start"]), k["open"], k["high"], k["low"], k["close"], k["volume"])
-    ),
+    row=lambda k: None if k["open"] is None else named_candle(iso(k["start"]), k),
 )
 
 WOO = Source("woo", "https://api.woox.io", docs="https://developer.woox.io/")
@@ -888,10 +882,8 @@ WOO.endpoint(
     params={"symbol": "{each}", "type": "5m", "limit": 100},
     records="data.rows",
     each=Pairs("SPOT_{base}_USDT", "USDT"),
-    fixed=FIVE,
-    row=lambda k: candle(
-        millis(k["startTimestamp"]), k["open"], k["high"], k["low"], k["close"], k["volume"]
-    ),
+    fixed=FIVE_MINUTES,
+    row=lambda k: named_candle(millis(k["startTimestamp"]), k),
 )
 
 TOOBIT = Source("toobit", "https://api.toobit.com", docs="https://toobit-docs.github.io/")
@@ -900,12 +892,13 @@ TOOBIT.endpoint(
     MarketPrice,
     "/quote/v1/ticker/24hr",
     min_interval=minutes(15),
-    row=lambda t: no_dollars(
+    row=lambda t: ticker(
         t["s"],
         t["c"],
         quote_volume=t["qv"],
         change_pct=percent(t["pcp"]),
         at=millis(t["t"]),
+        quotes=STABLECOINS,
     ),
 )
 
@@ -914,7 +907,7 @@ TOOBIT.endpoint(
     "/quote/v1/klines",
     params={"symbol": "{each}", "interval": "5m", "limit": 100},
     each=Pairs("{base}USDT", "USDT"),
-    fixed=FIVE,
+    fixed=FIVE_MINUTES,
     row=lambda k: candle(millis(k[0]), *k[1:6]),
 )
 
@@ -929,12 +922,13 @@ WEEX.endpoint(
     MarketPrice,
     "/api/v3/market/ticker/24hr",
     min_interval=minutes(15),
-    row=lambda t: no_dollars(
+    row=lambda t: ticker(
         t["symbol"],
         t["lastPrice"],
         quote_volume=t["quoteVolume"],
         change_pct=percent(t["priceChangePercent"]),
         at=millis(t["closeTime"]),
+        quotes=STABLECOINS,
     ),
 )
 
@@ -946,8 +940,13 @@ HASHKEY.endpoint(
     MarketPrice,
     "/quote/v1/ticker/24hr",
     min_interval=minutes(15),
-    row=lambda t: with_dollars(
-        t["s"], t["c"], quote_volume=t["qv"], opened=t["o"], at=millis(t["t"])
+    row=lambda t: ticker(
+        t["s"],
+        t["c"],
+        quote_volume=t["qv"],
+        opened=t["o"],
+        at=millis(t["t"]),
+        quotes=("USD", "USDT", "USDC"),
     ),
 )
 
@@ -959,7 +958,7 @@ HASHKEY.endpoint(
         "BTCUSDT": {"symbol": "BTC", "quote": "USDT"},
         "ETHUSDT": {"symbol": "ETH", "quote": "USDT"},
     },
-    fixed=FIVE,
+    fixed=FIVE_MINUTES,
     row=lambda k: candle(millis(k[0]), *k[1:6]),
 )
 
@@ -1009,9 +1008,9 @@ DEEPCOIN.endpoint(
     params={"instId": "{each}", "bar": "5m", "limit": 100},
     records="data",
     each=Pairs("{base}-USDT", "USDT"),
-    fixed=FIVE,
+    fixed=FIVE_MINUTES,
     # what unit the volume of a spot candle is in is not written anywhere
-    row=lambda k: candle(millis(k[0]), *k[1:5], None),
+    row=lambda k: candle(millis(k[0]), k[1], k[2], k[3], k[4], None),
 )
 
 P2B = Source("p2b", "https://api.p2pb2b.com", docs="https://github.com/P2B-team/p2b-api-docs")
@@ -1039,7 +1038,7 @@ P2B.endpoint(
         "BTC_USDT": {"symbol": "BTC", "quote": "USDT"},
         "ETH_USDT": {"symbol": "ETH", "quote": "USDT"},
     },
-    fixed={"interval": "1h"},
+    fixed=HOUR,
     min_interval=hours(1),
     # time, open, close, high, low
     row=lambda k: candle(seconds(k[0]), k[1], k[3], k[4], k[2], k[5]),
@@ -1170,8 +1169,6 @@ COINBASE.endpoint(
     },
     records="candles",
     each=Pairs("{base}-USD", "USD", names={"TRX": None}),
-    fixed=FIVE,
-    row=lambda k: candle(
-        seconds(k["start"]), k["open"], k["high"], k["low"], k["close"], k["volume"]
-    ),
+    fixed=FIVE_MINUTES,
+    row=lambda k: named_candle(seconds(k["start"]), k),
 )

@@ -14,6 +14,7 @@ from crypto_pipeline.sources.evm_chains import (
 )
 from crypto_pipeline.sources.spec import Key, Source, hours, minutes
 from crypto_pipeline.sources.values import (
+    fees,
     gwei,
     iso,
     nonzero,
@@ -27,13 +28,9 @@ from crypto_pipeline.tables import BlockchainStats, GasPrice, WhaleTransaction
 
 def gas(slow: Any, standard: Any, fast: Any, base_fee: Any = None) -> dict[str, Any]:
     """The gas_prices row of an oracle that speaks in gwei."""
-    return {
+    return fees(slow, standard, fast, "gwei") | {
         "gas_price_gwei": standard,
-        "slow_gas_price": slow,
-        "standard_gas_price": standard,
-        "fast_gas_price": fast,
         "base_fee_gwei": base_fee,
-        "unit": "gwei",
     }
 
 
@@ -43,11 +40,12 @@ def gas(slow: Any, standard: Any, fast: Any, base_fee: Any = None) -> dict[str, 
 def blockscout_gas(stats: Mapping[str, Any]) -> dict[str, Any] | None:
     """Gas of an instance's statistics; None when its oracle is off or has seen nothing yet."""
 
+    levels = stats["gas_prices"]
+
     def price(level: str) -> float | None:
         found = levels[level]
         return number(found["price"] if isinstance(found, Mapping) else found)
 
-    levels = stats["gas_prices"]
     if not levels or price("average") is None:
         return None
     return gas(price("slow"), price("average"), price("fast"))
@@ -66,7 +64,10 @@ def blockscout_stats(stats: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def blockscout_transfer(least: float) -> Callable[[Any], dict[str, Any] | None]:
+def blockscout_transfer(chain: str) -> Callable[[Any], dict[str, Any] | None]:
+    """`large_transfer`, of a transaction as an instance writes it."""
+    _, least = LARGE[chain]
+
     def row(transaction: Mapping[str, Any]) -> dict[str, Any] | None:
         amount = int(transaction["value"]) / 10**18
         if amount < least or transaction["status"] == "error":
@@ -127,14 +128,13 @@ def blockscout(chain: str, base: str, *, whales: bool = False) -> Source:
     statistics(source, chain, "/api/v2/stats")
     if whales:
         # A sample: the newest 50 transactions out of all since the last collection.
-        coin, least = LARGE[chain]
         source.endpoint(
             WhaleTransaction,
             "/api/v2/transactions",
             params={"filter": "validated"},
             records="items",
-            row=blockscout_transfer(least),
-            fixed={"blockchain": chain, "symbol": coin},
+            row=blockscout_transfer(chain),
+            fixed={"blockchain": chain, "symbol": LARGE[chain][0]},
         )
     return source
 
@@ -173,7 +173,7 @@ ROUTESCAN = Source(
     "https://api.routescan.io",
     docs="https://routescan.io/documentation",
     key=Key(env="ROUTESCAN_API_KEY", query="apikey", required=False),
-    gap=0.6,
+    gap=0.5,
 )
 
 ROUTESCAN_CHAINS = {
@@ -208,7 +208,7 @@ ROUTESCAN.endpoint(
     "/v2/network/mainnet/evm/1/etherscan/api",
     params=newest(full=True),
     records=transactions,
-    row=large_transfer(100),
+    row=large_transfer("ethereum"),
     fixed={"blockchain": "ethereum", "symbol": "ETH"},
 )
 
@@ -237,15 +237,15 @@ POLYGON_GAS_STATION.endpoint(
 )
 
 
-def suggested(fees: Mapping[str, Any]) -> dict[str, Any]:
+def suggested(levels: Mapping[str, Any]) -> dict[str, Any]:
     """Base fee and tip, as the nodes' rows have it.
 
     suggestedMaxFeePerGas is the most to bid: it allows for a base fee that rises by a third or
     more while one waits.
     """
-    base = float(fees["estimatedBaseFee"])
+    base = float(levels["estimatedBaseFee"])
     slow, standard, fast = (
-        base + float(fees[level]["suggestedMaxPriorityFeePerGas"])
+        base + float(levels[level]["suggestedMaxPriorityFeePerGas"])
         for level in ("low", "medium", "high")
     )
     return gas(slow, standard, fast, base)
@@ -266,7 +266,7 @@ METAMASK_GAS = Source(
     "metamask_gas",
     "https://gas.api.cx.metamask.io",
     docs="https://docs.metamask.io/services/reference/gas-api/",
-    gap=0.5,
+    gap=0.3,
 )
 
 METAMASK_GAS.endpoint(
@@ -283,7 +283,7 @@ INFURA_GAS = Source(
     "https://gas.api.infura.io",
     docs="https://docs.metamask.io/services/reference/gas-api/",
     key=Key(env="INFURA_API_KEY", path=True),
-    gap=0.5,
+    gap=0.3,
 )
 
 INFURA_GAS.endpoint(
@@ -304,11 +304,12 @@ ONEINCH_GAS = Source(
 )
 
 
-def in_wei(fees: Mapping[str, Any]) -> dict[str, Any]:
+def in_wei(levels: Mapping[str, Any]) -> dict[str, Any]:
     """Base fee and tip, both as decimal text in wei."""
-    base = int(fees["baseFee"])
+    base = int(levels["baseFee"])
     slow, standard, fast = (
-        gwei(base + int(fees[level]["maxPriorityFeePerGas"])) for level in ("low", "medium", "high")
+        gwei(base + int(levels[level]["maxPriorityFeePerGas"]))
+        for level in ("low", "medium", "high")
     )
     return gas(slow, standard, fast, gwei(base))
 
@@ -326,7 +327,7 @@ OWLRACLE = Source(
     "https://api.owlracle.info",
     docs="https://owlracle.info/docs",
     key=Key(env="OWLRACLE_API_KEY", query="apikey", required=False),
-    gap=1,
+    gap=0.3,
 )
 
 
@@ -463,7 +464,7 @@ ETHERSCAN.endpoint(
     "/v2/api",
     params={"chainid": 1, **newest(full=True)},
     records=transactions,
-    row=large_transfer(100),
+    row=large_transfer("ethereum"),
     fixed={"blockchain": "ethereum", "symbol": "ETH"},
 )
 

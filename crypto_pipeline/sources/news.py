@@ -1,7 +1,7 @@
 """Newsrooms, press offices and announcements: what is written about coins and markets."""
 
-from collections.abc import Iterable, Mapping
-from datetime import datetime, timedelta
+from collections.abc import Mapping
+from datetime import timedelta
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
@@ -9,11 +9,10 @@ from crypto_pipeline.sources.spec import Computed, Key, Source, hours, minutes
 from crypto_pipeline.sources.values import (
     article,
     at,
-    canonical_url,
     iso,
     millis,
-    plain,
     seconds,
+    story,
 )
 from crypto_pipeline.tables import NewsArticle, SentimentMetric
 
@@ -29,28 +28,6 @@ def feeds(every: timedelta, **addresses: str) -> list[Source]:
         source.feed(parts.path, params=dict(parse_qsl(parts.query)), min_interval=every)
         made.append(source)
     return made
-
-
-def story(
-    title: Any,
-    url: str,
-    published_at: datetime | None,
-    *,
-    content: Any = None,
-    author: Any = None,
-    tags: Iterable[Any] = (),
-    sentiment: str | None = None,
-) -> dict[str, Any]:
-    """The news_articles row of an article that came as JSON."""
-    return {
-        "title": plain(title, 500),
-        "url": canonical_url(url),
-        "published_at": published_at,
-        "content": plain(content),
-        "author": plain(author, 200),
-        "tags": list(dict.fromkeys(filter(None, map(plain, tags)))) or None,
-        "sentiment": sentiment,
-    }
 
 
 NEWSROOMS = feeds(
@@ -398,7 +375,6 @@ BITMEX_ANNOUNCEMENTS.endpoint(
     NewsArticle,
     "/announcement",
     params={"columns": "title,link,date,content"},
-    records="",
     row=lambda a: story(a["title"], a["link"], iso(a["date"]), content=a.get("content")),
     min_interval=hours(1),
 )
@@ -462,7 +438,7 @@ BLOCKCHAIR_NEWS = Source(
     "https://api.blockchair.com",
     docs="https://blockchair.com/api/docs",
     key=Key(env="BLOCKCHAIR_API_KEY", query="key", required=False),
-    gap=0.5,
+    gap=0.25,
 )
 BLOCKCHAIR_NEWS.endpoint(
     NewsArticle,
@@ -504,7 +480,7 @@ CRYPTOPANIC = Source(
     "cryptopanic",
     "https://cryptopanic.com/api/developer/v2",
     docs="https://cryptopanic.com/developers/api/",
-    key=Key(env="CRYPTOPANIC_API_KEY", query="auth_token"),
+    key=Key(env="CRYPTOPANIC_TOKEN", query="auth_token"),
 )
 CRYPTOPANIC.endpoint(
     NewsArticle,
@@ -525,7 +501,7 @@ NEWSAPI = Source(
     "newsapi",
     "https://newsapi.org/v2",
     docs="https://newsapi.org/docs/endpoints/everything",
-    key=Key(env="NEWSAPI_API_KEY", header="X-Api-Key"),
+    key=Key(env="NEWSAPI_KEY", header="X-Api-Key"),
 )
 NEWSAPI.endpoint(
     NewsArticle,
@@ -673,7 +649,6 @@ FINNHUB_NEWS.endpoint(
     NewsArticle,
     "/news",
     params={"category": "crypto"},
-    records="",
     row=lambda a: story(a["headline"], a["url"], seconds(a["datetime"]), content=a.get("summary")),
     min_interval=minutes(30),
 )
@@ -682,7 +657,7 @@ MARKETAUX = Source(
     "marketaux",
     "https://api.marketaux.com/v1",
     docs="https://www.marketaux.com/documentation",
-    key=Key(env="MARKETAUX_API_KEY", query="api_token"),
+    key=Key(env="MARKETAUX_API_TOKEN", query="api_token"),
 )
 MARKETAUX.endpoint(
     NewsArticle,
@@ -730,7 +705,6 @@ TIINGO_NEWS.endpoint(
     NewsArticle,
     "/news",
     params={"tags": "bitcoin,cryptocurrency", "limit": 100},
-    records="",
     row=lambda a: story(
         a["title"],
         a["url"],

@@ -9,33 +9,23 @@ from typing import Any
 
 from crypto_pipeline.sources.spec import Pairs, Source, ago, day, minutes, now
 from crypto_pipeline.sources.values import (
+    FIVE_MINUTES,
+    HOUR,
+    QUARTER_HOUR,
+    STABLECOINS,
     Said,
     candle,
     iso,
     millis,
+    named_candle,
     one,
     pairs,
-    parallel,
     percent,
     seconds,
     ticker,
+    udf_candles,
 )
 from crypto_pipeline.tables import Candle, MarketPrice
-
-FIVE_MINUTES = {"interval": "5m"}
-QUARTER_HOUR = {"interval": "15m"}
-HOUR = {"interval": "1h"}
-
-
-def udf(body: Any) -> list[Any]:
-    """Candles as TradingView's UDF writes them: lists side by side, or the word no_data."""
-    if body.get("s") == "no_data":
-        return []
-    return parallel("", "t", "o", "h", "l", "c", "v")(body)
-
-
-def udf_candle(k: Any) -> dict[str, Any]:
-    return candle(seconds(k[0]), *k[1:6])
 
 
 def korean_candle(k: Any) -> dict[str, Any]:
@@ -57,7 +47,7 @@ NOBITEX = Source(
     "https://apiv2.nobitex.ir",
     docs="https://apidocs.nobitex.ir/",
     headers={"User-Agent": "TraderBot/crypto-pipeline"},  # what it asks bots to call themselves
-    gap=1,
+    gap=0.2,
 )
 
 # Coins sold by the package, such as 100k_floki-usdt, end up without a dollar quote: left out,
@@ -86,8 +76,8 @@ NOBITEX.endpoint(
     params={"symbol": "{each}", "resolution": 5, "from": ago(hours=8), "to": now()},
     each=Pairs("{base}USDT", "USDT"),
     fixed=FIVE_MINUTES,
-    records=udf,
-    row=udf_candle,
+    records=udf_candles,
+    row=lambda k: candle(seconds(k[0]), *k[1:6]),
 )
 
 WALLEX = Source("wallex", "https://api.wallex.ir", docs="https://api-docs.wallex.ir/")
@@ -112,8 +102,8 @@ WALLEX.endpoint(
     params={"symbol": "{each}", "resolution": 60, "from": ago(hours=100), "to": now()},
     each=Pairs("{base}USDT", "USDT"),
     fixed=HOUR,
-    records=udf,
-    row=udf_candle,
+    records=udf_candles,
+    row=lambda k: candle(seconds(k[0]), *k[1:6]),
 )
 
 RAMZINEX = Source(
@@ -298,13 +288,21 @@ BTCTURK.endpoint(
     params={"symbol": "{each}", "resolution": 5, "from": ago(hours=8), "to": now()},
     each=Pairs("{base}USDT", "USDT", names={"BNB": None}),
     fixed=FIVE_MINUTES,
-    records=udf,
-    row=udf_candle,
+    records=udf_candles,
+    row=lambda k: candle(seconds(k[0]), *k[1:6]),
 )
 
 ONETRADING = Source(
     "onetrading", "https://api.onetrading.com", docs="https://docs.onetrading.com/", gap=0.3
 )
+
+
+def onetrading_candle(k: Any) -> dict[str, Any]:
+    """The time it gives is the last millisecond of the candle."""
+    ended = iso(k["time"])
+    begun = ended and ended + timedelta(milliseconds=1) - timedelta(minutes=5)
+    return candle(begun, k["open"], k["high"], k["low"], k["close"], k["total_amount"])
+
 
 ONETRADING.endpoint(
     Candle,
@@ -317,20 +315,12 @@ ONETRADING.endpoint(
     },
     each=Pairs("{base}_EUR", "EUR", names={"BNB": None, "TRX": None}),
     fixed=FIVE_MINUTES,
-    row=lambda k: candle(
-        # The time is the last millisecond of the candle.
-        iso(k["time"]) + timedelta(milliseconds=1) - timedelta(minutes=5),
-        k["open"],
-        k["high"],
-        k["low"],
-        k["close"],
-        k["total_amount"],
-    ),
+    row=onetrading_candle,
 )
 
 # Latin America
 
-BITSO = Source("bitso", "https://api.bitso.com", docs="https://docs.bitso.com/", gap=1)
+BITSO = Source("bitso", "https://api.bitso.com", docs="https://docs.bitso.com/", gap=0.2)
 
 BITSO.endpoint(
     MarketPrice,
@@ -373,10 +363,11 @@ MERCADO.endpoint(
     Candle,
     "/api/v4/candles",
     params={"symbol": "{each}", "resolution": "15m", "to": now(), "countback": 100},
-    each=Pairs("{base}-BRL", "BRL", names={"BNB": None, "TRX": None}),
+    # One request a second: no more coins than a collection has time for.
+    each={f"{symbol}-BRL": {"symbol": symbol, "quote": "BRL"} for symbol in ("BTC", "ETH", "SOL")},
     fixed=QUARTER_HOUR,
-    records=udf,
-    row=udf_candle,
+    records=udf_candles,
+    row=lambda k: candle(seconds(k[0]), *k[1:6]),
 )
 
 FOXBIT = Source("foxbit", "https://api.foxbit.com.br", docs="https://docs.foxbit.com.br/rest/v3/")
@@ -387,7 +378,7 @@ FOXBIT.endpoint(
     params={"interval": "5m", "limit": 100},
     each=Pairs("{base}brl", "BRL", lower=True),
     fixed=FIVE_MINUTES,
-    row=lambda k: candle(millis(k[0]), *k[1:5], k[6]),
+    row=lambda k: candle(millis(k[0]), k[1], k[2], k[3], k[4], k[6]),
 )
 
 # Africa and Oceania
@@ -427,6 +418,7 @@ VALR.endpoint(
         t["lastTradedPrice"],
         base_volume=t["baseVolume"],
         at=iso(t["created"]),
+        quotes=STABLECOINS,
     ),
     min_interval=minutes(15),
 )
@@ -442,15 +434,8 @@ INDEPENDENT_RESERVE.endpoint(
     MarketPrice,
     "/Public/GetMarketSummary",
     params={"primaryCurrencyCode": "{each}", "secondaryCurrencyCode": "usd"},
-    each={
-        "xbt": {"symbol": "BTC"},
-        "eth": {"symbol": "ETH"},
-        "xrp": {"symbol": "XRP"},
-        "sol": {"symbol": "SOL"},
-        "ada": {"symbol": "ADA"},
-        "link": {"symbol": "LINK"},
-        "doge": {"symbol": "DOGE"},
-    },
+    # One request a second: no more coins than a collection has time for.
+    each={"xbt": {"symbol": "BTC"}, "eth": {"symbol": "ETH"}, "xrp": {"symbol": "XRP"}},
     records=one(),
     row=lambda m: ticker(
         (m["PrimaryCurrencyCode"], m["SecondaryCurrencyCode"]),
@@ -487,6 +472,7 @@ COINDCX.endpoint(
         quote_volume=t["volume"],
         change_pct=t["change_24_hour"],
         at=seconds(t["timestamp"]),
+        quotes=STABLECOINS,
     ),
     min_interval=minutes(15),
 )
@@ -497,9 +483,7 @@ COINDCX.endpoint(
     params={"pair": "{each}", "interval": "5m", "limit": 100},
     each=Pairs("B-{base}_USDT", "USDT"),
     fixed=FIVE_MINUTES,
-    row=lambda k: candle(
-        millis(k["time"]), k["open"], k["high"], k["low"], k["close"], k["volume"]
-    ),
+    row=lambda k: named_candle(millis(k["time"]), k),
 )
 
 WAZIRX = Source("wazirx", "https://api.wazirx.com", docs="https://docs.wazirx.com/", gap=1)
@@ -521,7 +505,7 @@ INDODAX = Source(
     "indodax",
     "https://indodax.com",
     docs="https://github.com/btcid/indodax-official-api-docs",
-    gap=0.35,
+    gap=0.2,
 )
 
 
@@ -567,8 +551,8 @@ BITKUB.endpoint(
     params={"symbol": "{each}", "resolution": 5, "from": ago(hours=8), "to": now()},
     each=Pairs("{base}_THB", "THB"),
     fixed=FIVE_MINUTES,
-    records=udf,
-    row=udf_candle,
+    records=udf_candles,
+    row=lambda k: candle(seconds(k[0]), *k[1:6]),
 )
 
 COINSPH = Source(
@@ -622,7 +606,7 @@ MAX_MAICOIN.endpoint(
     params={"market": "{each}", "period": 5, "limit": 100},
     each=Pairs("{base}usdt", "USDT", names={"TRX": None, "AVAX": None}, lower=True),
     fixed=FIVE_MINUTES,
-    row=udf_candle,
+    row=lambda k: candle(seconds(k[0]), *k[1:6]),
 )
 
 BITOPRO = Source(
@@ -651,9 +635,7 @@ BITOPRO.endpoint(
     each=Pairs("{base}_usdt", "USDT", names={"LINK": None, "AVAX": None}, lower=True),
     fixed=FIVE_MINUTES,
     records="data",
-    row=lambda k: candle(
-        millis(k["timestamp"]), k["open"], k["high"], k["low"], k["close"], k["volume"]
-    ),
+    row=lambda k: named_candle(millis(k["timestamp"]), k),
 )
 
 GMO_COIN = Source(
@@ -665,7 +647,7 @@ def gmo_data(body: Any) -> list[Any]:
     """The data of an answer. Raises Said with its words when it says no, as in maintenance."""
     if body["status"] != 0:
         raise Said("; ".join(m["message_string"] for m in body["messages"]))
-    return body["data"]
+    return list(body["data"])
 
 
 GMO_COIN.endpoint(
@@ -676,7 +658,5 @@ GMO_COIN.endpoint(
     each=Pairs("{base}", "JPY", names={"BNB": None, "TRX": None, "AVAX": None}),
     fixed=FIVE_MINUTES,
     records=gmo_data,
-    row=lambda k: candle(
-        millis(k["openTime"]), k["open"], k["high"], k["low"], k["close"], k["volume"]
-    ),
+    row=lambda k: named_candle(millis(k["openTime"]), k),
 )

@@ -1,6 +1,7 @@
 """Measures of mood and attention: indices, votes, page views, mentions."""
 
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Any
 
 from crypto_pipeline.sources.spec import Key, Source, hours, minutes
@@ -8,6 +9,14 @@ from crypto_pipeline.sources.values import at, iso, one, seconds
 from crypto_pipeline.tables import SentimentMetric
 
 FEAR_GREED = {"metric_name": "fear_greed_index"}
+
+
+def fear_greed(day: Mapping[str, Any], moment: datetime | None) -> dict[str, Any]:
+    return {
+        "value": day["value"],
+        "classification": day["value_classification"],
+        "timestamp": moment,
+    }
 
 
 ALTERNATIVE_ME = Source(
@@ -18,11 +27,7 @@ ALTERNATIVE_ME.endpoint(
     "/fng/",
     params={"limit": 30},
     records="data",
-    row=lambda d: {
-        "value": d["value"],
-        "classification": d["value_classification"],
-        "timestamp": seconds(d["timestamp"]),
-    },
+    row=lambda d: fear_greed(d, seconds(d["timestamp"])),
     fixed=FEAR_GREED,
     min_interval=hours(1),
 )
@@ -39,11 +44,7 @@ COINMARKETCAP_SENTIMENT.endpoint(
     "/v3/fear-and-greed/latest",
     variant="latest",
     records=one("data"),
-    row=lambda d: {
-        "value": d["value"],
-        "classification": d["value_classification"],
-        "timestamp": iso(d["update_time"]),
-    },
+    row=lambda d: fear_greed(d, iso(d["update_time"])),
     fixed=FEAR_GREED,
     min_interval=hours(1),
 )
@@ -53,11 +54,7 @@ COINMARKETCAP_SENTIMENT.endpoint(
     variant="history",
     params={"start": 1, "limit": 30},
     records="data",
-    row=lambda d: {
-        "value": d["value"],
-        "classification": d["value_classification"],
-        "timestamp": seconds(d["timestamp"]),
-    },
+    row=lambda d: fear_greed(d, seconds(d["timestamp"])),
     fixed=FEAR_GREED,
     min_interval=hours(6),
 )
@@ -101,7 +98,7 @@ COINGECKO_SENTIMENT = Source(
     "https://api.coingecko.com/api/v3",
     docs="https://docs.coingecko.com/reference/coins-id",
     key=Key(env="COINGECKO_API_KEY", header="x-cg-demo-api-key", required=False),
-    gap=6,
+    gap=0.5,
 )
 COINGECKO_SENTIMENT.endpoint(
     SentimentMetric,
@@ -117,8 +114,6 @@ COINGECKO_SENTIMENT.endpoint(
     each={
         "bitcoin": {"symbol": "BTC"},
         "ethereum": {"symbol": "ETH"},
-        "solana": {"symbol": "SOL"},
-        "ripple": {"symbol": "XRP"},
     },
     records=votes,
     row=lambda vote: (
@@ -254,8 +249,8 @@ SANTIMENT.endpoint(
 )
 
 
-def ranked(body: Any) -> list[Any]:
-    """The hundred biggest coins, each with the time the answer was made."""
+def hundred_biggest(body: Any) -> list[Any]:
+    """The coins up to rank 100, each with the time the answer was made."""
     made = at(body, "config.generated")
     coins = [coin for coin in body["data"] if 0 < (coin.get("market_cap_rank") or 0) <= 100]
     return [{**coin, "generated": made} for coin in coins]
@@ -270,7 +265,7 @@ LUNARCRUSH = Source(
 LUNARCRUSH.endpoint(
     SentimentMetric,
     "/public/coins/list/v1",
-    records=ranked,
+    records=hundred_biggest,
     row=lambda c: (
         None
         if c["galaxy_score"] is None

@@ -15,8 +15,11 @@ from statistics import median
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
-DOLLARS = frozenset({"USD", "USDT", "USDC", "FDUSD", "DAI", "PYUSD"})
-"""Quotes that count as US dollars at par: the dollar and its large, closely pegged stablecoins."""
+STABLECOINS = ("USDT", "USDC", "FDUSD", "DAI", "PYUSD")
+"""Large stablecoins pegged closely to the dollar: the quotes of an exchange without dollars."""
+
+DOLLARS = frozenset({"USD", *STABLECOINS})
+"""Quotes that count as US dollars at par."""
 
 QUOTES = (
     *("FDUSD", "PYUSD", "USDT", "USDC", "TUSD", "BUSD", "USD1", "USDE", "USDD", "BIDR", "IDRT"),
@@ -26,8 +29,12 @@ QUOTES = (
 )
 """Quotes a joined pair may end in; the longest that fits wins."""
 
-_BY_LENGTH = sorted(QUOTES, key=len, reverse=True)
+FIVE_MINUTES = {"interval": "5m"}
+QUARTER_HOUR = {"interval": "15m"}
+HOUR = {"interval": "1h"}
+
 _SPLIT = re.compile(r"[-_/:]")
+_LOT = re.compile(r"(10{3,}|1M|k)(?=[A-Z]{2})")
 _TICKERS = {"XBT": "BTC", "XXBT": "BTC", "XDG": "DOGE", "XXDG": "DOGE"}
 _EARLIEST = datetime(2009, 1, 3, tzinfo=UTC)
 
@@ -163,19 +170,25 @@ def _upper(symbol: str) -> str:
     return "".join(symbol.upper().split())
 
 
-def split_pair(pair: str) -> tuple[str, str]:
+def split_pair(pair: str, quotes: tuple[str, ...] = QUOTES) -> tuple[str, str]:
     """Base and quote of a pair: BTC-USDT, btc_usdt, BTC/USD, or joined BTCUSDT.
 
-    Raises ValueError when a joined pair ends in no quote that is known.
+    A joined pair is split by `quotes` alone, those its exchange really has: DOTUSD is DOT in USD
+    where nothing trades against TUSD. Raises ValueError when it ends in none of them.
     """
     parts = _SPLIT.split(pair.upper())
     if len(parts) >= 2 and all(parts[:2]):
         return parts[0], parts[1]
     joined = parts[0]
-    for quote in _BY_LENGTH:
+    for quote in _longest_first(quotes):
         if joined.endswith(quote) and len(joined) > len(quote):
             return joined[: -len(quote)], quote
     raise ValueError(f"{pair!r} ends in no known quote")
+
+
+@lru_cache(64)
+def _longest_first(quotes: tuple[str, ...]) -> list[str]:
+    return sorted(quotes, key=len, reverse=True)
 
 
 def ticker(
@@ -188,17 +201,19 @@ def ticker(
     opened: Any = None,
     at: datetime | None = None,
     source_id: str | None = None,
+    quotes: tuple[str, ...] = QUOTES,
 ) -> dict[str, Any] | None:
     """The market_prices row of an exchange's ticker; None when it is not quoted in dollars.
 
-    `pair` is the exchange's name of it, or (base, quote) where the name cannot be split. Volume
-    in quote currency is used where there is one, else base volume times price. A market without a
-    price (halted, never traded) is left out; so is a joined name that ends in no known quote.
-    The change comes as percent, or is computed from the price 24 hours ago in `opened`.
+    `pair` is the exchange's name of it, or (base, quote) where the name cannot be split; `quotes`
+    are what a joined name may end in, where the usual ones would mislead. Volume in quote currency
+    is used where there is one, else base volume times price. A market without a price (halted,
+    never traded) is left out; so is a joined name that ends in no known quote. The change comes as
+    percent, or is computed from the price 24 hours ago in `opened`.
     """
     if isinstance(pair, str):
         try:
-            base, quote = split_pair(pair)
+            base, quote = split_pair(pair, quotes)
         except ValueError:
             return None
     else:
@@ -219,17 +234,72 @@ def ticker(
     }
 
 
+def coin(
+    source_id: str,
+    symbol: str,
+    name: str | None,
+    price: Any,
+    *,
+    cap: Any = None,
+    volume: Any = None,
+    change_pct: Any = None,
+    at: datetime | None = None,
+) -> dict[str, Any] | None:
+    """The market_prices row of a coin priced in dollars, by a source that speaks of no pairs.
+
+    None when it has no price now. Volume is in dollars, the change of 24 hours in percent.
+    """
+    last = nonzero(price)
+    if last is None:
+        return None
+    return {
+        "source_id": source_id,
+        "symbol": symbol,
+        "name": name or None,
+        "quote": "USD",
+        "price_usd": last,
+        "market_cap": nonzero(cap),
+        "volume_24h": number(volume),
+        "price_change_24h": number(change_pct),
+        "source_at": at,
+    }
+
+
 def candle(at: datetime | None, o: Any, h: Any, l: Any, c: Any, v: Any) -> dict[str, Any]:  # noqa: E741
     """The cached_ohlc row of one candle; symbol, quote and interval come from the endpoint."""
     return {"timestamp": at, "open": o, "high": h, "low": l, "close": c, "volume": v}
 
 
-def contract_name(base: str) -> str:
-    """The coin behind a contract on a thousand (or million) of it: 1000PEPE is PEPE."""
-    return re.sub(r"^(?:1000000|1000|1M)(?=[A-Z]{2})", "", base.upper())
+def named_candle(at: datetime | None, k: Mapping[str, Any]) -> dict[str, Any]:
+    """The row of a candle that calls its parts open, high, low, close and volume."""
+    return candle(at, k["open"], k["high"], k["low"], k["close"], k["volume"])
 
 
-# Gas of EVM chains
+def lot(base: str) -> tuple[str, float]:
+    """The coin behind the base of a contract, and how many of it one unit stands for.
+
+    Exchanges write a thousand PEPE as 1000PEPE, kPEPE or PEPE1000, a million as 1MPEPE.
+    """
+    found = _LOT.match(base)
+    if found:
+        many = {"k": 1e3, "1M": 1e6}.get(found[1]) or float(found[1])
+        return base[found.end() :], many
+    if base.endswith("1000") and base[:-4].isalpha():
+        return base[:-4], 1e3
+    return base, 1.0
+
+
+# Gas
+
+
+def fees(slow: Any, standard: Any, fast: Any, unit: str) -> dict[str, Any]:
+    """The gas_prices columns of fees at three speeds."""
+    return {
+        "slow_gas_price": slow,
+        "standard_gas_price": standard,
+        "fast_gas_price": fast,
+        "unit": unit,
+    }
 
 
 def evm_gas(price: Any, history: Any = None) -> dict[str, Any]:
@@ -239,20 +309,17 @@ def evm_gas(price: Any, history: Any = None) -> dict[str, Any]:
     50th and 90th percentile; without a history all three are the node's own price.
     """
     suggested = gwei(price)
-    base = slow = standard = fast = None
+    base = None
+    slow = standard = fast = suggested
     rewards = (history or {}).get("reward") or []
     if rewards:
         base = gwei(history["baseFeePerGas"][-1])
         slow, standard, fast = (
             base + median(gwei(block[level]) for block in rewards) for level in range(3)
         )
-    return {
+    return fees(slow, standard, fast, "gwei") | {
         "gas_price_gwei": suggested,
         "base_fee_gwei": base,
-        "slow_gas_price": suggested if slow is None else slow,
-        "standard_gas_price": suggested if standard is None else standard,
-        "fast_gas_price": suggested if fast is None else fast,
-        "unit": "gwei",
     }
 
 
@@ -289,16 +356,38 @@ def canonical_url(url: str) -> str:
     return urlunsplit((parts.scheme.lower(), host, parts.path or "/", query, ""))
 
 
+def story(
+    title: Any,
+    url: str,
+    published_at: datetime | None,
+    *,
+    content: Any = None,
+    author: Any = None,
+    tags: Iterable[Any] = (),
+    sentiment: str | None = None,
+) -> dict[str, Any]:
+    """The news_articles row of an article."""
+    return {
+        "title": plain(title, 500),
+        "url": canonical_url(url),
+        "published_at": published_at,
+        "content": plain(content),
+        "author": plain(author, 200),
+        "tags": list(dict.fromkeys(filter(None, map(plain, tags)))) or None,
+        "sentiment": sentiment,
+    }
+
+
 def article(entry: Mapping[str, Any]) -> dict[str, Any]:
     """The news_articles row of one entry of a feed, as `extract` reads them."""
-    return {
-        "title": plain(entry["title"], 500),
-        "url": canonical_url(entry["link"]),
-        "published_at": entry["published"],
-        "content": plain(entry["summary"]),
-        "author": plain(entry["author"], 200),
-        "tags": list(dict.fromkeys(filter(None, map(plain, entry["tags"])))) or None,
-    }
+    return story(
+        entry["title"],
+        entry["link"],
+        entry["published"],
+        content=entry["summary"],
+        author=entry["author"],
+        tags=entry["tags"],
+    )
 
 
 # Where records lie
@@ -367,6 +456,25 @@ def parallel(path: str, *names: str) -> Callable[[Any], list[Any]]:
         return list(zip(*columns, strict=True))
 
     return records
+
+
+def ranked(path: str = "") -> Callable[[Any], list[tuple[int, Any]]]:
+    """The list at path ranks by its order: each record is (rank, item), and rank 1 is the top."""
+
+    def records(body: Any) -> list[tuple[int, Any]]:
+        found = at(body, path)
+        if not isinstance(found, list):
+            raise KeyError(f"{path or 'the body'} is {type(found).__name__}, not a list")
+        return list(enumerate(found, 1))
+
+    return records
+
+
+def udf_candles(body: Any) -> list[Any]:
+    """Candles as TradingView's UDF writes them: lists side by side, or the word no_data in s."""
+    if isinstance(body, Mapping) and body.get("s") == "no_data":
+        return []
+    return parallel("", "t", "o", "h", "l", "c", "v")(body)
 
 
 def rpc_results(names: list[str]) -> Callable[[Any], Iterable[Any]]:
