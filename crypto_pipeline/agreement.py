@@ -19,7 +19,7 @@ RANGE_HOURS = 24
 JUDGE = f"""
 CREATE OR REPLACE TEMP TABLE stage_judged AS
 WITH recent AS (
-    SELECT * FROM market_prices
+    SELECT * EXCLUDE (collection_id) FROM market_prices
     WHERE timestamp > $now - INTERVAL {RECENT_MINUTES} MINUTE
     QUALIFY row_number() OVER (
         PARTITION BY source, source_id, quote ORDER BY timestamp DESC) = 1
@@ -114,4 +114,4 @@ QUALIFY row_number() OVER (PARTITION BY source, source_id ORDER BY market_cap DE
 STATEMENTS = tuple(
     statement.strip() for text in (JUDGE, RANGE, AGREE) for statement in text.split(";")
 )
-"""In order; those that name $now take the time of the newest price."""
+"""In order; $now stands for the time of the newest price."""

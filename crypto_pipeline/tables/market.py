@@ -48,10 +48,10 @@ class MarketPrice(
         "Circulating supply times price, as the source computes it", unit="USD", decimals=0
     )
     volume_24h: Amount | None = optional(
-        "Traded value over the last 24 hours on this source or pair", unit="USD", decimals=2
+        "Traded value over the last 24 hours on this source or pair", unit="USD", decimals=0
     )
     price_change_24h: Change | None = optional(
-        "Change of the price over the last 24 hours", unit="%", decimals=4
+        "Change of the price over the last 24 hours", unit="%", decimals=3
     )
     timestamp: Time = column("When it was observed", fill="observed_at")
     source_at: Time | None = optional("The source's own clock for this price")
