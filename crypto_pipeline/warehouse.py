@@ -52,6 +52,9 @@ STORAGE = "v1.4.0"
 LOCK_WAIT_S = 15.0
 """How long a writer waits for the file before its collection goes to the spool."""
 
+MEMORY_WAIT_S = 1.0
+"""How long a reader waits for what is remembered: the note beside the file says it as well."""
+
 _LOCKED = ("could not set lock", "conflicting lock", "being used by another process")
 
 
@@ -123,21 +126,23 @@ class Warehouse:
     # Opening
 
     @contextmanager
-    def connect(self, *, read_only: bool = False) -> Iterator[duckdb.DuckDBPyConnection]:
+    def connect(
+        self, *, read_only: bool = False, wait_s: float | None = None
+    ) -> Iterator[duckdb.DuckDBPyConnection]:
         """A connection, closed in any case; waits for the file with jitter.
 
         Raises Locked when another program keeps the file, Damaged when DuckDB cannot read it.
         """
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        connection = self._open(read_only)
+        connection = self._open(read_only, self.lock_wait_s if wait_s is None else wait_s)
         try:
             connection.execute("SET TimeZone = 'UTC'")
             yield connection
         finally:
             connection.close()
 
-    def _open(self, read_only: bool) -> duckdb.DuckDBPyConnection:
-        until = time.monotonic() + self.lock_wait_s
+    def _open(self, read_only: bool, wait_s: float) -> duckdb.DuckDBPyConnection:
+        until = time.monotonic() + wait_s
         while True:
             try:
                 return duckdb.connect(
@@ -161,7 +166,8 @@ class Warehouse:
     def _unusable(self, words: str) -> WarehouseError:
         return Damaged(
             f"{self.path} cannot be opened: {_first_line(words)}. If the file is damaged, move it "
-            "and its .wal aside and start again; the spool beside it is kept"
+            "and its .wal aside: the next collection makes a new one and adds what waits in the "
+            "spool beside it"
         )
 
     @contextmanager
@@ -206,7 +212,7 @@ class Warehouse:
         if not self.path.exists():
             return Memory()
         try:
-            with self.connect(read_only=True) as connection:
+            with self.connect(read_only=True, wait_s=MEMORY_WAIT_S) as connection:
                 self._check_version(connection)
                 memory = self._read_memory(connection)
         except Locked:
@@ -309,8 +315,9 @@ class Warehouse:
         """Write a collection in one transaction, after those that wait in the spool.
 
         Written again under the same collection id it adds nothing. When the file stays locked the
-        batch goes to the spool and the receipt says so. Raises TooNew, Damaged, or OSError when
-        not even the spool can be written.
+        batch goes to the spool and the receipt says so. Raises Damaged when the file cannot be
+        read (the batch is kept in the spool all the same), TooNew, or OSError when not even the
+        spool can be written.
         """
         with tempfile.TemporaryDirectory(prefix="crypto_pipeline_") as folder:
             staged = _stage(batch, Path(folder))
@@ -329,6 +336,9 @@ class Warehouse:
                 except Locked:
                     self._put_aside(batch, staged)
                     return Receipt(spooled=True)
+                except Damaged:
+                    self._put_aside(batch, staged)
+                    raise
 
     def waiting(self) -> list[Path]:
         """Collections in the spool, oldest first."""

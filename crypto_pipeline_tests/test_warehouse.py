@@ -354,6 +354,9 @@ def test_a_damaged_file_is_a_clear_error(warehouse: Warehouse) -> None:
     warehouse.path.write_bytes(b"this is not a database" * 1000)
     with pytest.raises(Damaged, match="move it"):
         warehouse.write(batch("c1", price("alpha", "BTC", 1)))
+    warehouse.path.unlink()
+    assert warehouse.write(batch("c2", price("alpha", "BTC", 2, "c2"))).drained == 1
+    assert count(warehouse, "market_prices") == 2
 
 
 def test_no_file_yet_is_a_clear_error(warehouse: Warehouse) -> None:
