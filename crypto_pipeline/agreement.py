@@ -1,11 +1,10 @@
 """The SQL that makes cached_market_data and coins out of market_prices. Nothing else.
 
-Each source speaks once per ticker: with its biggest coin of that name, on its busiest pair. One
-whose own clock says that its price is older than STALE_HOURS is not heard, unless all are as old.
-The centre is the median of the voices. Where no majority stands within TOLERANCE of it (two coins
-that share a ticker, a source gone mad among few), the voice with the biggest market capitalisation
-is the centre; where none has one, the coin is left out. Voices further than TOLERANCE from the
-centre are rejected and named; the rest are the agreement.
+Each source speaks once per ticker: with its biggest coin of that name, on its busiest pair. The
+centre is the median of the voices. Where no majority stands within TOLERANCE of it (two coins that
+share a ticker, a source gone mad among few), the voice with the biggest market capitalisation is
+the centre; where none has one, the coin is left out. Voices further than TOLERANCE from the centre
+are rejected and named; the rest are the agreement.
 
 The day's range is kept by the hour in agreed_ranges: reading a day of prices instead would make
 every collection slower as sources are added.
@@ -13,7 +12,6 @@ every collection slower as sources are added.
 
 TOLERANCE = 0.05
 RECENT_MINUTES = 30
-STALE_HOURS = 1
 RANGE_HOURS = 24
 
 JUDGE = f"""
@@ -24,18 +22,14 @@ WITH recent AS (
     QUALIFY row_number() OVER (
         PARTITION BY source, source_id, quote ORDER BY timestamp DESC) = 1
 ),
-known AS (
-    SELECT *, coalesce(source_at < timestamp - INTERVAL {STALE_HOURS} HOUR, false) AS stale
-    FROM recent
+voice AS (
+    SELECT * FROM recent
     QUALIFY row_number() OVER (
         PARTITION BY source, symbol
         ORDER BY market_cap DESC NULLS LAST, volume_24h DESC NULLS LAST, source_id, quote) = 1
 ),
-voice AS (
-    SELECT *, NOT stale OR bool_and(stale) OVER (PARTITION BY symbol) AS heard FROM known
-),
 middle AS (
-    SELECT symbol, median(price_usd) AS price FROM voice WHERE heard GROUP BY symbol
+    SELECT symbol, median(price_usd) AS price FROM voice GROUP BY symbol
 ),
 centre AS (
     SELECT symbol,
@@ -45,13 +39,10 @@ centre AS (
              ELSE arg_max(voice.price_usd, voice.market_cap)
         END AS price
     FROM voice JOIN middle USING (symbol)
-    WHERE heard
     GROUP BY symbol
 )
-SELECT voice.*, heard AND abs(voice.price_usd / centre.price - 1) <= {TOLERANCE} AS agrees,
-    CASE WHEN heard THEN round((voice.price_usd / centre.price - 1) * 100, 1) || ' % off'
-         ELSE 'its clock says ' || strftime(source_at AT TIME ZONE 'UTC', '%Y-%m-%d %H:%M')
-    END AS fault
+SELECT voice.*, abs(voice.price_usd / centre.price - 1) <= {TOLERANCE} AS agrees,
+    round((voice.price_usd / centre.price - 1) * 100, 1) AS off_pct
 FROM voice JOIN centre USING (symbol)
 WHERE centre.price IS NOT NULL
 """
@@ -85,7 +76,7 @@ WITH agreed AS (
         count(*) FILTER (agrees) AS sources,
         (max(price_usd) FILTER (agrees) / min(price_usd) FILTER (agrees) - 1) * 100 AS spread_pct,
         coalesce(
-            list(source || ' ' || price_usd || ': ' || fault ORDER BY source)
+            list(source || ' ' || price_usd || ': ' || off_pct || ' % off' ORDER BY source)
                 FILTER (NOT agrees),
             []) AS rejected,
         string_agg(source, ',' ORDER BY source) FILTER (agrees) AS provider,

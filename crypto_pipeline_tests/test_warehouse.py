@@ -269,17 +269,6 @@ def test_two_camps_are_decided_by_market_cap(warehouse: Warehouse) -> None:
     assert view["ABC"][:2] == (458.5, 2)
 
 
-def test_a_price_that_its_own_source_calls_old_is_not_heard(warehouse: Warehouse) -> None:
-    view = agreed(
-        warehouse,
-        price("a", "BTC", 100, source_at=NOW - timedelta(minutes=5)),
-        price("b", "BTC", 100.5, source_at=NOW - timedelta(days=3)),
-        price("c", "ETH", 7, source_at=NOW - timedelta(days=3)),
-    )
-    assert view["BTC"] == (100.0, 1, ["b 100.5: its clock says 2026-11-20 12:00"], "a")
-    assert view["ETH"][:3] == (7.0, 1, [])
-
-
 def test_old_prices_do_not_speak(warehouse: Warehouse) -> None:
     old = price("a", "BTC", 50, timestamp=NOW - timedelta(hours=2), collection="c0")
     warehouse.write(batch("c0", old))

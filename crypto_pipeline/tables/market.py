@@ -65,8 +65,7 @@ class CachedMarketData(
     """The latest agreed view of a coin: the median over sources, outliers rejected and named.
 
     Where a source lists several coins under one ticker, its biggest by market capitalisation
-    speaks for it. A price that its own source's clock calls old is not heard while others are
-    fresh. Coins that only two sources know and that disagree are decided by market
+    speaks for it. Coins that only two sources know and that disagree are decided by market
     capitalisation; when neither has one, the coin is left out.
     """
 
