@@ -8,6 +8,7 @@ settings     what a user may set in the environment
 fetch        ask one request: the only module that knows requests
 extract      from an answer to rows and rejects: pure
 health       when an endpoint may be asked: due, resting, told to wait
+pools        which source of a pool answers, and why that changed
 universe     which coins are kept, and which coin a ticker stands for
 collect      one collection: plan, fetch, extract, load, outcomes
 agreement    the SQL of the agreed view over all sources

@@ -15,10 +15,10 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
-from crypto_pipeline import health, settings, universe
+from crypto_pipeline import health, pools, settings, universe
 from crypto_pipeline.extract import Extraction, Outcome, Reject, extract
 from crypto_pipeline.fetch import DEADLINE_S, Answer, Attempt, Fetcher, Request, request_for
-from crypto_pipeline.sources import SOURCES
+from crypto_pipeline.sources import ENDPOINTS, SOURCES
 from crypto_pipeline.sources.spec import MAJORS, Ask, Endpoint, Source
 from crypto_pipeline.tables import (
     CachedMarketData,
@@ -27,6 +27,7 @@ from crypto_pipeline.tables import (
     MarketPrice,
     Provider,
     RejectedRow,
+    RotationState,
     Row,
 )
 from crypto_pipeline.warehouse import Batch, Memory, Receipt, Warehouse
@@ -216,7 +217,7 @@ def _plan(
 ) -> tuple[list[Endpoint], list[tuple[Endpoint, str]]]:
     """Of one pool (or one endpoint alone): who may be asked, in order, and why not the others."""
     able, passed_over = [], []
-    for member in health.in_order(members, memory.health):
+    for member in health.in_order(members, memory.health, at):
         known = memory.health.get(member.id)
         reason = health.why_not(member, known, at, os.environ, force)
         if reason:
@@ -406,13 +407,18 @@ def _merge(result: Result, parts: Sequence[tuple[Ask, Extraction]]) -> Result:
 
 
 def _batch(done: Collection, memory: Memory, *, agree: bool) -> Batch:
-    """Everything the collection writes: rows, attempts, outcomes, rejects, health, providers."""
+    """Everything the collection writes: rows, attempts, outcomes, rejects, health, declarations."""
     batch = Batch(done.id, done.started_at, agree=agree)
     prices = [row for r in done.results for row in r.rows if isinstance(row, MarketPrice)]
     for symbol, rank in universe.ranks(prices).items():
         memory.ranks[symbol] = min(rank, memory.ranks.get(symbol, rank))
     _keep_universe(done.results, universe.kept(settings.universe(), memory.ranks))
     batch.add("", [_provider(source) for source in SOURCES.values()])
+    batch.add("", pools.declared(ENDPOINTS.values()))
+    for row in pools.rotate(done.results, memory.rotation, done.id):
+        if isinstance(row, RotationState):
+            memory.rotation[row.pool] = row
+        batch.add("", [row])
     for result in done.results:
         endpoint = result.endpoint
         batch.add(endpoint.id, result.rows)

@@ -102,11 +102,19 @@ def after(
     )
 
 
-def in_order(members: Iterable[Endpoint], health: Mapping[str, SourceHealth]) -> list[Endpoint]:
-    """Members of a pool in the order to ask them: healthy ones first, then as declared."""
+def in_order(
+    members: Iterable[Endpoint], health: Mapping[str, SourceHealth], now: datetime
+) -> list[Endpoint]:
+    """Members of a pool in the order to ask them: healthy ones first, then as declared.
+
+    Who failed goes behind the healthy ones for twice its rest, then is tried in its place again:
+    so the first choice comes back, and costs a request now and then while it does not.
+    """
 
     def failures(endpoint: Endpoint) -> int:
         known = health.get(endpoint.id)
-        return known.consecutive_failures if known else 0
+        if known is None or now >= known.next_allowed_at + (known.next_allowed_at - known.asked_at):
+            return 0
+        return known.consecutive_failures
 
     return sorted(members, key=failures)

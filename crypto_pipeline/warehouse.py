@@ -32,6 +32,8 @@ from crypto_pipeline.tables import (
     Coin,
     DataCollection,
     MarketPrice,
+    RateLimitUsage,
+    RotationState,
     Row,
     SourceHealth,
 )
@@ -74,12 +76,50 @@ class Damaged(WarehouseError):
     """DuckDB cannot read the file."""
 
 
+Usage = tuple[str, str, datetime]
+"""Source, period (day or month) and when that began."""
+
+
 @dataclass(slots=True)
 class Memory:
-    """What one collection tells the next: the health of endpoints, the rank of tickers."""
+    """What one collection tells the next.
+
+    health by endpoint; ranks by ticker; rotation (who answers) by pool; usage (requests made in
+    the newest day and month) by source, period and beginning.
+    """
 
     health: dict[str, SourceHealth] = field(default_factory=dict)
     ranks: dict[str, int] = field(default_factory=dict)
+    rotation: dict[str, RotationState] = field(default_factory=dict)
+    usage: dict[Usage, RateLimitUsage] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class _Remembered:
+    """A table of which rows are remembered, under its key.
+
+    newer: the column by which, of two rows of one key, the later is known; only: which rows.
+    """
+
+    model: type[Row]
+    newer: str
+    only: str = ""
+
+    def key(self, row: Row) -> Any:
+        values = tuple(getattr(row, name) for name in self.model.table.key)
+        return values if len(values) > 1 else values[0]
+
+
+_REMEMBERED = {
+    "health": _Remembered(SourceHealth, "asked_at"),
+    "rotation": _Remembered(RotationState, "asked_at"),
+    "usage": _Remembered(
+        RateLimitUsage,
+        "calls",
+        "QUALIFY window_start = max(window_start) OVER (PARTITION BY period)",
+    ),
+}
+"""The parts of a Memory that are rows of a table."""
 
 
 @dataclass(slots=True)
@@ -218,23 +258,27 @@ class Warehouse:
         except Locked:
             return self._read_note()
         if self.waiting():
-            for endpoint, noted in self._read_note().health.items():
-                known = memory.health.get(endpoint)
-                if known is None or noted.asked_at > known.asked_at:
-                    memory.health[endpoint] = noted
+            note = self._read_note()
+            for part, about in _REMEMBERED.items():
+                known = getattr(memory, part)
+                for key, noted in getattr(note, part).items():
+                    here = known.get(key)
+                    if here is None or getattr(noted, about.newer) > getattr(here, about.newer):
+                        known[key] = noted
         return memory
 
     @staticmethod
     def _read_memory(connection: duckdb.DuckDBPyConnection) -> Memory:
         here = _layout(connection)
         memory = Memory()
-        if SourceHealth.table.name in here:
-            names = list(here[SourceHealth.table.name])
-            for values in connection.execute(
-                f"SELECT {_list(names)} FROM source_health"
-            ).fetchall():
-                known = SourceHealth.model_validate(dict(zip(names, values, strict=True)))
-                memory.health[known.endpoint] = known
+        for part, about in _REMEMBERED.items():
+            name = about.model.table.name
+            columns = [c for c in about.model.table.column_names if c in here.get(name, ())]
+            if columns:
+                found = connection.execute(f"SELECT {_list(columns)} FROM {name} {about.only}")
+                for values in found.fetchall():
+                    row = about.model.model_validate(dict(zip(columns, values, strict=True)))
+                    getattr(memory, part)[about.key(row)] = row
         if "coins" in here:
             ranks = connection.execute(
                 "SELECT symbol, min(rank) FROM coins "
@@ -252,9 +296,10 @@ class Warehouse:
         """Leave the memory beside the file, for the times when the file cannot be read."""
         self.spool.mkdir(parents=True, exist_ok=True)
         text = json.dumps(
-            {
-                "health": [row.model_dump(mode="json") for row in memory.health.values()],
-                "ranks": memory.ranks,
+            {"ranks": memory.ranks}
+            | {
+                part: [row.model_dump(mode="json") for row in getattr(memory, part).values()]
+                for part in _REMEMBERED
             }
         )
         beside = self._note.with_suffix(f".{uuid.uuid4().hex}")
@@ -264,10 +309,14 @@ class Warehouse:
     def _read_note(self) -> Memory:
         try:
             noted = json.loads(self._note.read_text(encoding="utf-8"))
-            rows = [SourceHealth.model_validate_json(json.dumps(row)) for row in noted["health"]]
-            return Memory({row.endpoint: row for row in rows}, noted["ranks"])
+            memory = Memory(ranks=noted["ranks"])
+            for part, about in _REMEMBERED.items():
+                for values in noted.get(part, ()):
+                    row = about.model.model_validate_json(json.dumps(values))
+                    getattr(memory, part)[about.key(row)] = row
         except (OSError, ValueError, KeyError):
             return Memory()
+        return memory
 
     # Layout
 

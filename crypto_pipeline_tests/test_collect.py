@@ -15,7 +15,7 @@ import pytest
 from crypto_pipeline import collect as module
 from crypto_pipeline import fetch
 from crypto_pipeline.collect import Collection, collect
-from crypto_pipeline.sources import SOURCES, Source
+from crypto_pipeline.sources import ENDPOINTS, SOURCES, Source
 from crypto_pipeline.sources.spec import Endpoint, Key
 from crypto_pipeline.tables import MarketPrice
 from crypto_pipeline.warehouse import Warehouse
@@ -383,3 +383,117 @@ def test_a_host_that_wants_a_long_gap_is_asked_for_one_thing_at_a_time(
     assert first.results[1].reason == words
     second = run(warehouse, *pair, name="c2")
     assert [r.outcome for r in second.results] == ["skipped", "ok"]
+
+
+# Pools, on record
+
+
+def test_the_declared_pools_are_on_record(warehouse: Warehouse, upstream: Upstream) -> None:
+    run(warehouse, source("good"))
+    pooled = [e for e in ENDPOINTS.values() if e.pool]
+    assert count(warehouse, "pool_members") == len(pooled)
+    ((pools, members, strategy),) = warehouse.query(
+        "SELECT count(*), sum(members), any_value(strategy) FROM source_pools"
+    )
+    assert (pools, members) == (len({e.pool for e in pooled}), len(pooled))
+    assert strategy == "first healthy"
+    first = next(iter(pooled))
+    assert warehouse.query(
+        "SELECT endpoint, source, key_required FROM pool_members WHERE pool = ? AND place = 1",
+        [first.pool],
+    ) == [(first.id, first.source.name, False)]
+
+
+ROTATIONS = """
+    SELECT from_endpoint, to_endpoint, reason, collection_id FROM rotation_history
+    ORDER BY changed_at
+"""
+
+
+def pool_of(*names: str) -> list[Endpoint]:
+    return [source(name, pool="p") for name in names]
+
+
+def later(warehouse: Warehouse, minutes: int) -> None:
+    """Let time pass: everything remembered moves into the past."""
+    with warehouse.connect() as connection:
+        connection.execute(
+            "UPDATE source_health SET asked_at = asked_at - to_minutes($1), "
+            "next_allowed_at = next_allowed_at - to_minutes($1)",
+            [minutes],
+        )
+
+
+def test_a_change_of_who_answers_is_kept_with_its_reason(
+    warehouse: Warehouse, upstream: Upstream
+) -> None:
+    run(warehouse, *pool_of("good", "fine"))
+    later(warehouse, 5)
+    run(warehouse, *pool_of("good", "fine"), name="c2")
+    assert warehouse.query(ROTATIONS) == [
+        (None, "good.market_prices", "the first answer", "c1"),
+    ]
+    upstream.rules.append(Rule("good", status=451, body=b"restricted location"))
+    later(warehouse, 5)
+    run(warehouse, *pool_of("good", "fine"), name="c3")
+    ((was, now, reason, collection_id),) = warehouse.query(ROTATIONS)[1:]
+    assert (was, now, collection_id) == ("good.market_prices", "fine.market_prices", "c3")
+    assert reason.startswith("good.market_prices: refused: HTTP 451")
+    assert warehouse.query("SELECT pool, endpoint, outcome FROM rotation_state") == [
+        ("p", "fine.market_prices", "ok")
+    ]
+
+
+def test_the_first_choice_comes_back_when_it_is_healthy_again(
+    warehouse: Warehouse, upstream: Upstream
+) -> None:
+    upstream.rules.append(Rule("good", status=451, times=1))
+    asked = []
+    for round_ in range(4):
+        collection = run(warehouse, *pool_of("good", "fine"), name=f"c{round_}")
+        asked.append([r.endpoint.source.name for r in collection.asked])
+        later(warehouse, 5)
+    assert asked == [["good", "fine"], ["fine"], ["good"], ["good"]]
+    changes = warehouse.query(ROTATIONS)
+    assert [(now, reason.split(" HTTP")[0]) for _, now, reason, _ in changes] == [
+        ("fine.market_prices", "good.market_prices: refused:"),
+        ("good.market_prices", "the first choice is healthy again"),
+    ]
+    assert changes[1][0] == "fine.market_prices"
+
+
+def test_a_pool_of_which_every_member_failed_keeps_who_answered_last(
+    warehouse: Warehouse, upstream: Upstream
+) -> None:
+    run(warehouse, *pool_of("good", "fine"), name="c1")
+    ((since,),) = warehouse.query("SELECT since FROM rotation_state")
+    upstream.rules.append(Rule(".", status=500, body=b""))
+    run(warehouse, *pool_of("good", "fine"), name="c2", force=True)
+    assert warehouse.query("SELECT endpoint, outcome, reason, since FROM rotation_state") == [
+        ("good.market_prices", "unreachable", "HTTP 500", since)
+    ]
+    assert count(warehouse, "rotation_history") == 1
+
+
+def test_a_pool_that_was_not_asked_leaves_its_state_alone(
+    warehouse: Warehouse, upstream: Upstream
+) -> None:
+    run(warehouse, *pool_of("good", "fine"))
+    before = warehouse.query("SELECT * FROM rotation_state")
+    run(warehouse, *pool_of("good", "fine"), name="c2")
+    assert warehouse.query("SELECT * FROM rotation_state") == before
+
+
+def test_while_the_file_is_locked_a_change_is_written_once(
+    warehouse: Warehouse, upstream: Upstream
+) -> None:
+    run(warehouse, *pool_of("good", "fine"))
+    upstream.rules.append(Rule("good", status=500))
+    with held(warehouse.path):
+        for name in ("c2", "c3"):
+            run(warehouse, *pool_of("good", "fine"), name=name, force=True)
+    run(warehouse, *pool_of("good", "fine"), name="c4", force=True)
+    assert [row[1] for row in warehouse.query(ROTATIONS)] == [
+        "good.market_prices",
+        "fine.market_prices",
+    ]

@@ -113,7 +113,15 @@ def test_the_next_call_is_always_ahead_and_never_forgotten(outcomes: list[Outcom
 
 def test_a_pool_asks_its_healthy_members_first() -> None:
     beta = source("beta")
-    assert [e.id for e in health.in_order([ALPHA, beta], {ALPHA.id: after("changed")})] == [
-        beta.id,
-        ALPHA.id,
-    ]
+    known = {ALPHA.id: after("changed")}
+    assert health.in_order([ALPHA, beta], known, NOW + minutes(5)) == [beta, ALPHA]
+
+
+def test_after_twice_its_rest_the_first_of_a_pool_is_tried_in_its_place_again() -> None:
+    beta = source("beta")
+    for failures in (1, 2, 3, 9):
+        known = after("unreachable", times=failures)
+        rest = known.next_allowed_at - NOW
+        early, late = NOW + 2 * rest - timedelta(seconds=1), NOW + 2 * rest
+        assert health.in_order([ALPHA, beta], {ALPHA.id: known}, early) == [beta, ALPHA]
+        assert health.in_order([ALPHA, beta], {ALPHA.id: known}, late) == [ALPHA, beta]

@@ -30,6 +30,13 @@ from crypto_pipeline.tables.market import (
     TrendingCoin,
 )
 from crypto_pipeline.tables.news import NewsArticle, SentimentMetric
+from crypto_pipeline.tables.pools import (
+    PoolMember,
+    RateLimitUsage,
+    RotationChange,
+    RotationState,
+    SourcePool,
+)
 from crypto_pipeline.tables.spec import Row, Table
 
 DATA: tuple[type[Row], ...] = (
@@ -56,6 +63,11 @@ MANAGEMENT: tuple[type[Row], ...] = (
     DataCollection,
     SourceHealth,
     RejectedRow,
+    SourcePool,
+    PoolMember,
+    RotationState,
+    RotationChange,
+    RateLimitUsage,
     Coin,
     AgreedRange,
     SchemaMigration,
@@ -86,12 +98,17 @@ __all__ = [
     "MarketPrice",
     "NewsArticle",
     "OpenInterest",
+    "PoolMember",
     "Provider",
+    "RateLimitUsage",
     "RejectedRow",
+    "RotationChange",
+    "RotationState",
     "Row",
     "SchemaMigration",
     "SentimentMetric",
     "SourceHealth",
+    "SourcePool",
     "StablecoinSupply",
     "Table",
     "TrendingCoin",
