@@ -9,6 +9,7 @@ fetch        ask one request: the only module that knows requests
 extract      from an answer to rows and rejects: pure
 health       when an endpoint may be asked: due, resting, told to wait
 pools        which source of a pool answers, and why that changed
+caps         what a source allows in a day and a month, and what was used of it
 universe     which coins are kept, and which coin a ticker stands for
 collect      one collection: plan, fetch, extract, load, outcomes
 agreement    the SQL of the agreed view over all sources

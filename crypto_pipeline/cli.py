@@ -310,7 +310,8 @@ def try_source(chosen: argparse.Namespace) -> int:
         )
         return 2
     alone = [replace(endpoint, pool=None) for endpoint in wanted]
-    results = gather(alone, Memory(), "try", force=True)
+    remembered = Warehouse(settings.database(), lock_wait_s=0.5).remember()
+    results = gather(alone, Memory(usage=remembered.usage), "try", force=True)
     if chosen.json:
         print(json.dumps([_tried(r) for r in results], ensure_ascii=False, default=str))
     else:

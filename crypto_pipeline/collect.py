@@ -12,12 +12,20 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
-from crypto_pipeline import health, pools, settings, universe
+from crypto_pipeline import caps, health, pools, settings, universe
 from crypto_pipeline.extract import Extraction, Outcome, Reject, extract
-from crypto_pipeline.fetch import DEADLINE_S, Answer, Attempt, Fetcher, Request, request_for
+from crypto_pipeline.fetch import (
+    DEADLINE_S,
+    MAX_ATTEMPTS,
+    Answer,
+    Attempt,
+    Fetcher,
+    Request,
+    request_for,
+)
 from crypto_pipeline.sources import ENDPOINTS, SOURCES
 from crypto_pipeline.sources.spec import MAJORS, Ask, Endpoint, Source
 from crypto_pipeline.tables import (
@@ -207,7 +215,9 @@ def gather(
         if asked:
             able.append(asked)
     with Fetcher(settings.upstream(), key_names()) as fetcher:
-        errand = _Errand(fetcher, memory, collection_id, end)
+        sources = (*SOURCES.values(), *(endpoint.source for endpoint in chosen))
+        allowance = caps.Allowance(sources, memory.usage, MAX_ATTEMPTS)
+        errand = _Errand(fetcher, memory, allowance, collection_id, end)
         errand.run(able)
     return [results[endpoint.id] for endpoint in chosen]
 
@@ -234,15 +244,22 @@ class _Errand:
     """Requests in threads, answers in one place: the coordinator of one collection.
 
     A request that several endpoints share is made once. Members of a pool are asked one after the
-    other until one answers. A request that outlives its deadline (a server can drip headers for
-    ever) is given up with its thread; threads are daemons, so nobody waits for it.
+    other until one answers. No source is asked for more than it allows, not even by a retry. A
+    request that outlives its deadline (a server can drip headers for ever) is given up with its
+    thread; threads are daemons, so nobody waits for it.
     """
 
     def __init__(
-        self, fetcher: Fetcher, memory: Memory, collection_id: str, end: Callable[[Result], None]
+        self,
+        fetcher: Fetcher,
+        memory: Memory,
+        allowance: caps.Allowance,
+        collection_id: str,
+        end: Callable[[Result], None],
     ) -> None:
         self._fetcher = fetcher
         self._memory = memory
+        self._allowance = allowance
         self._collection_id = collection_id
         self._end = end
         self._symbols = universe.asked(settings.universe(), MAJORS)
@@ -257,6 +274,7 @@ class _Errand:
         self._parts: dict[str, list[tuple[Ask, Extraction]]] = defaultdict(list)
         self._expected: dict[str, int] = {}
         self._reserve: dict[str, list[Endpoint]] = {}
+        self._taken: dict[Request, tuple[Source, int]] = {}
 
     def run(self, queues: Sequence[Sequence[Endpoint]]) -> None:
         """Ask the first of every queue, and the next ones where it fails."""
@@ -274,22 +292,29 @@ class _Errand:
     def _ask(self, endpoint: Endpoint) -> None:
         at = datetime.now(UTC)
         known = self._memory.health.get(endpoint.id) if endpoint.conditional else None
-        asks = endpoint.asks(self._symbols)
-        if not asks:
-            self._end(Result(endpoint, "skipped", "none of the wanted coins is listed there"))
-            return
-        etag, modified = (known.etag, known.last_modified) if known else (None, None)
-        requests = [
-            request_for(endpoint, ask, at, etag=etag, last_modified=modified) for ask in asks
+        etag, last_modified = (known.etag, known.last_modified) if known else (None, None)
+        asks = [
+            (ask, request_for(endpoint, ask, at, etag=etag, last_modified=last_modified))
+            for ask in endpoint.asks(self._symbols)
         ]
-        if self._turn(requests[0]) > LONGEST_TURN_S:
-            gap = endpoint.source.gap
-            words = f"not due: {requests[0].host} wants {gap:g} s between requests, the next time"
+        if not asks:
+            self._close(Result(endpoint, "skipped", "none of the wanted coins is listed there"))
+            return
+        if self._turn(asks[0][1]) > LONGEST_TURN_S:
+            host, gap = asks[0][1].host, endpoint.source.gap
+            words = f"not due: {host} wants {gap:g} s between requests, the next time"
             self._close(Result(endpoint, "skipped", words))
             return
+        new = {r for _, r in asks if r not in self._answered and r not in self._waiting}
+        reason = self._allowance.why_not(endpoint.source, len(new), at)
+        if reason:
+            self._close(Result(endpoint, "skipped", reason))
+            return
+        tries = self._allowance.take(endpoint.source, len(new), at)
+        self._taken |= dict.fromkeys(new, (endpoint.source, tries))
         self._open[endpoint.id] = Result(endpoint, "ok", asked_at=at)
         self._expected[endpoint.id] = len(asks)
-        for ask, request in zip(asks, requests, strict=True):
+        for ask, request in asks:
             answer = self._answered.get(request)
             if answer is not None:
                 self._extract(answer, endpoint, ask, shared=True)
@@ -298,7 +323,7 @@ class _Errand:
             else:
                 self._waiting[request] = [(endpoint, ask)]
                 self._queued[request.host] += 1
-                self._todo.put(request)
+                self._todo.put(request if tries > 1 else replace(request, retried=False))
                 self._work_more()
 
     def _turn(self, request: Request) -> float:
@@ -339,14 +364,15 @@ class _Errand:
             if now - self._begun.get(request, now) > patience:
                 self._threads -= 1
                 self._work_more()
-                words = f"no answer within {DEADLINE_S:g} s"
-                self._receive(request, Answer(None, b"", "", datetime.now(UTC), error=words))
+                self._receive(request, self._fetcher.given_up(request))
 
     def _receive(self, request: Request, answer: Answer) -> None:
         asked = self._waiting.get(request)
         if asked is None:
             return  # given up before
         self._answered[request] = answer
+        source, tries = self._taken.pop(request)
+        self._allowance.give_back(source, tries - len(answer.attempts))
         for place, (endpoint, ask) in enumerate(asked):
             self._extract(answer, endpoint, ask, shared=place > 0)
         del self._waiting[request]
@@ -415,6 +441,10 @@ def _batch(done: Collection, memory: Memory, *, agree: bool) -> Batch:
     _keep_universe(done.results, universe.kept(settings.universe(), memory.ranks))
     batch.add("", [_provider(source) for source in SOURCES.values()])
     batch.add("", pools.declared(ENDPOINTS.values()))
+    for usage in caps.spent((r.endpoint.source, r.attempts) for r in done.results):
+        key = (usage.source, usage.period, usage.window_start)
+        memory.usage[key] = caps.added(memory.usage.get(key), usage)
+        batch.add("", [usage])
     for row in pools.rotate(done.results, memory.rotation, done.id):
         if isinstance(row, RotationState):
             memory.rotation[row.pool] = row

@@ -14,7 +14,7 @@ import threading
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from http.cookiejar import DefaultCookiePolicy
 from typing import Any
@@ -48,7 +48,8 @@ _AGENT = "crypto-pipeline/0.1 (self-hosted data warehouse)"
 class Request:
     """One HTTP request, as far as it can be written down without a secret.
 
-    Equal requests are one request: a collection makes it once.
+    Equal requests are one request: a collection makes it once. One that is not to be retried is
+    made once in any case.
     """
 
     method: str
@@ -61,6 +62,7 @@ class Request:
     max_bytes: int = 32_000_000
     etag: str | None = None
     last_modified: str | None = None
+    retried: bool = field(default=True, compare=False)
 
     @property
     def host(self) -> str:
@@ -207,7 +209,7 @@ class Fetcher:
                 )  # fmt: skip
             answer, attempt = self._exchange(request, len(attempts) + 1, deadline)
             attempts.append(attempt)
-            pause = self._pause(answer, len(attempts))
+            pause = self._pause(answer, len(attempts)) if request.retried else None
             if pause is None or time.monotonic() + pause >= deadline:
                 if answer.status in (418, 429):
                     host.silent_until = time.monotonic() + (answer.retry_after or 60.0)
@@ -218,6 +220,15 @@ class Fetcher:
                 )  # fmt: skip
             time.sleep(pause)
             self._take_turn(host, request.gap)
+
+    def given_up(self, request: Request) -> Answer:
+        """The answer to a request that outlived its deadline: an attempt that came to nothing."""
+        error, now = f"no answer within {DEADLINE_S:g} s", datetime.now(UTC)
+        attempt = Attempt(
+            1, request.method, self.redact(_shown(request)), None, error, 0, DEADLINE_S * 1000,
+            now - timedelta(seconds=DEADLINE_S),
+        )  # fmt: skip
+        return Answer(None, b"", "", now, error=error, attempts=(attempt,))
 
     def _host(self, name: str) -> _Host:
         with self._hosts_lock:

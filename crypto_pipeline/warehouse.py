@@ -496,7 +496,8 @@ def _load(
             return receipt
         for name, relation in staged.items():
             if name in TABLES and name != account:
-                receipt.stored[name] = _write_table(connection, TABLES[name], relation)
+                whole = _added_up(relation) if name == RateLimitUsage.table.name else relation
+                receipt.stored[name] = _write_table(connection, TABLES[name], whole)
                 if TABLES[name] in DATA and (broken := _violations(connection, TABLES[name])):
                     receipt.violations[name] = broken
         if account in staged:
@@ -551,6 +552,20 @@ def _with_stored(relation: str, receipt: Receipt) -> str:
     return (
         "SELECT account.* REPLACE (coalesce(counted.n, 0) AS stored) "
         f"FROM ({relation}) account LEFT JOIN (VALUES {values}) counted(id, n) ON id = endpoint"
+    )
+
+
+def _added_up(relation: str) -> str:
+    """The usage of the windows after what the collection used of them is added.
+
+    The adding happens here and not before: two collections of different groups, or one out of the
+    spool, must not overwrite what the other used.
+    """
+    return (
+        "SELECT more.* REPLACE (more.calls + coalesce(t.calls, 0) AS calls, "
+        "more.bytes_received + coalesce(t.bytes_received, 0) AS bytes_received) "
+        f"FROM ({relation}) more LEFT JOIN rate_limit_usage t "
+        "USING (source, period, window_start)"
     )
 
 

@@ -28,6 +28,8 @@ def declared(**about: Any) -> Source:
         ({"base": "https://alpha.example/"}, "source 'alpha': base"),
         ({"docs": "see the web"}, "source 'alpha': docs"),
         ({"gap": -1}, "source 'alpha': gap"),
+        ({"per_day": 0}, "source 'alpha': per_day: 0 requests"),
+        ({"per_month": -5}, "source 'alpha': per_month"),
         ({"key": Key(env="ALPHA_KEY")}, "source 'alpha': key: give one of"),
         ({"key": Key(env="ALPHA_KEY", query="k", header="h")}, "source 'alpha': key: give one of"),
         ({"key": Key(env="sk-12345", query="k")}, "source 'alpha': key: 'sk-12345' is not a name"),

@@ -115,7 +115,8 @@ class Source:
     """A product that answers.
 
     `aliases` are tickers this source writes its own way; `gap` is the least number of seconds
-    between two requests to one of its hosts.
+    between two requests to one of its hosts; `per_day` and `per_month` are the requests its free
+    tier allows, for the key or the address.
     """
 
     name: str
@@ -126,6 +127,8 @@ class Source:
     aliases: Mapping[str, str] = field(default_factory=dict)
     gap: float = 0.1
     terms: str | None = None
+    per_day: int | None = None
+    per_month: int | None = None
     endpoints: list["Endpoint"] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -144,6 +147,9 @@ class Source:
                 raise wrong(part, f"{url!r} is not an https address without a slash at its end")
         if self.gap < 0:
             raise wrong("gap", f"{self.gap} is negative")
+        for part, cap in (("per_day", self.per_day), ("per_month", self.per_month)):
+            if cap is not None and cap < 1:
+                raise wrong(part, f"{cap} requests: leave it out where no limit is known")
         if self.key:
             places = (self.key.query, self.key.header, self.key.path or None)
             if sum(place is not None for place in places) != 1:
