@@ -51,6 +51,7 @@ COINGECKO = Source(
     docs="https://docs.coingecko.com/reference/introduction",
     key=Key(env="COINGECKO_API_KEY", header="x-cg-demo-api-key", required=False),
     gap=0.5,
+    per_month=10_000,
 )
 
 COINGECKO.endpoint(
@@ -140,6 +141,7 @@ COINPAPRIKA = Source(
     "coinpaprika",
     "https://api.coinpaprika.com/v1",
     docs="https://docs.coinpaprika.com/",
+    per_month=20_000,
 )
 
 
@@ -234,6 +236,7 @@ COINCAP = Source(
     "https://rest.coincap.io/v3",
     docs="https://pro.coincap.io/api-docs/",
     key=Key(env="COINCAP_API_KEY", header="Authorization", prefix="Bearer "),
+    per_month=2_500,
 )
 
 COINCAP.endpoint(
@@ -324,6 +327,7 @@ COINMARKETCAP = Source(
     "https://pro-api.coinmarketcap.com/v1",
     docs="https://coinmarketcap.com/api/documentation/v1/",
     key=Key(env="COINMARKETCAP_API_KEY", header="X-CMC_PRO_API_KEY"),
+    per_month=10_000,
 )
 
 
@@ -362,6 +366,7 @@ LIVECOINWATCH = Source(
     "https://api.livecoinwatch.com",
     docs="https://livecoinwatch.github.io/lcw-api-docs/",
     key=Key(env="LIVECOINWATCH_API_KEY", header="x-api-key"),
+    per_day=10_000,
 )
 
 LIVECOINWATCH.endpoint(
@@ -406,6 +411,7 @@ COINSTATS = Source(
     "https://openapiv1.coinstats.app",
     docs="https://coinstats.app/api-docs/",
     key=Key(env="COINSTATS_API_KEY", header="X-API-KEY"),
+    per_month=20_000,
 )
 
 COINSTATS.endpoint(
@@ -442,6 +448,7 @@ COINRANKING = Source(
     "https://api.coinranking.com/v2",
     docs="https://developers.coinranking.com/api/documentation",
     key=Key(env="COINRANKING_API_KEY", header="x-access-token"),
+    per_month=5_000,
 )
 
 COINRANKING.endpoint(
@@ -480,6 +487,7 @@ MOBULA = Source(
     "https://api.mobula.io/api/1",
     docs="https://docs.mobula.io",
     key=Key(env="MOBULA_API_KEY", header="Authorization"),
+    per_month=10_000,
 )
 
 MOBULA.endpoint(
@@ -504,6 +512,7 @@ FREECRYPTOAPI = Source(
     "https://api.freecryptoapi.com/v1",
     docs="https://freecryptoapi.com/documentation/",
     key=Key(env="FREECRYPTOAPI_KEY", header="Authorization", prefix="Bearer "),
+    per_month=100_000,
 )
 
 FREECRYPTOAPI.endpoint(
@@ -525,6 +534,7 @@ COINAPI = Source(
     "https://rest.coinapi.io/v1",
     docs="https://docs.coinapi.io/",
     key=Key(env="COINAPI_KEY", header="X-CoinAPI-Key"),
+    per_day=100,
 )
 
 COINAPI.endpoint(
@@ -541,6 +551,7 @@ TIINGO = Source(
     "https://api.tiingo.com/tiingo/crypto",
     docs="https://www.tiingo.com/documentation/crypto",
     key=Key(env="TIINGO_API_KEY", header="Authorization", prefix="Token "),
+    per_day=1_000,
 )
 
 TIINGO.endpoint(
@@ -561,6 +572,7 @@ ALPHAVANTAGE = Source(
     "https://www.alphavantage.co",
     docs="https://www.alphavantage.co/documentation/",
     key=Key(env="ALPHAVANTAGE_API_KEY", query="apikey"),
+    per_day=25,
 )
 
 # 25 calls a day are free, for all that is asked with the key.

@@ -226,6 +226,7 @@ BLOCKCHAIR = Source(
     docs="https://blockchair.com/api/docs",
     key=Key(env="BLOCKCHAIR_API_KEY", query="key", required=False),
     gap=0.25,
+    per_day=288,  # 1,440 points; a call costs up to 5
 )
 
 BLOCKCHAIR_CHAINS = {
@@ -277,10 +278,12 @@ def blockchair_fee(chain: tuple[str, Any]) -> dict[str, Any] | None:
     }
 
 
-BLOCKCHAIR.endpoint(BlockchainStats, "/stats", records=pairs("data"), row=blockchair_stats)
+BLOCKCHAIR.endpoint(
+    BlockchainStats, "/stats", records=pairs("data"), row=blockchair_stats, min_interval=minutes(30)
+)
 
 BLOCKCHAIR.endpoint(
-    GasPrice, "/stats", records=pairs("data"), row=blockchair_fee, min_interval=minutes(15)
+    GasPrice, "/stats", records=pairs("data"), row=blockchair_fee, min_interval=minutes(30)
 )
 
 # A search costs five of the 1,440 points that a day without a key has.
@@ -539,6 +542,7 @@ TRONGRID = Source(
     docs="https://developers.tron.network/reference",
     key=Key(env="TRONGRID_API_KEY", header="TRON-PRO-API-KEY", required=False),
     gap=0.3,
+    per_day=100_000,
 )
 
 
@@ -776,6 +780,7 @@ KOIOS = Source(
     "https://api.koios.rest/api/v1",
     docs="https://api.koios.rest/",
     key=Key(env="KOIOS_API_KEY", header="Authorization", prefix="Bearer ", required=False),
+    per_day=5_000,
 )
 
 KOIOS.endpoint(
@@ -803,6 +808,7 @@ BLOCKFROST = Source(
     "https://cardano-mainnet.blockfrost.io/api/v0",
     docs="https://docs.blockfrost.io/",
     key=Key(env="BLOCKFROST_PROJECT_ID", header="project_id"),
+    per_day=50_000,
 )
 
 BLOCKFROST.endpoint(
@@ -982,6 +988,7 @@ NEARBLOCKS = Source(
     docs="https://api.nearblocks.io/api-docs/",
     key=Key(env="NEARBLOCKS_API_KEY", header="Authorization", prefix="Bearer ", required=False),
     gap=10,
+    per_day=333,
 )
 
 NEARBLOCKS.endpoint(
@@ -1227,7 +1234,13 @@ SUBSCAN.endpoint(
 
 # Tezos, Starknet, VeChain, Filecoin
 
-TZKT = Source("tzkt", "https://api.tzkt.io/v1", docs="https://api.tzkt.io/", gap=0.2)
+TZKT = Source(
+    "tzkt",
+    "https://api.tzkt.io/v1",
+    docs="https://api.tzkt.io/",
+    gap=0.2,
+    per_day=500_000,
+)
 
 TZKT.endpoint(
     BlockchainStats,

@@ -172,6 +172,7 @@ BLOCKCHAIR_STABLECOINS = Source(
     docs="https://blockchair.com/api/docs",
     key=Key(env="BLOCKCHAIR_API_KEY", query="key", required=False),
     gap=0.25,
+    per_day=288,  # 1,440 points; a call costs up to 5
 )
 
 BLOCKCHAIR_STABLECOINS.endpoint(
@@ -318,7 +319,11 @@ DEXSCREENER.endpoint(
 )
 
 DEXPAPRIKA = Source(
-    "dexpaprika", "https://api.dexpaprika.com", docs="https://docs.dexpaprika.com/", gap=2
+    "dexpaprika",
+    "https://api.dexpaprika.com",
+    docs="https://docs.dexpaprika.com/",
+    gap=2,
+    per_month=200_000,
 )
 
 DEXPAPRIKA.endpoint(

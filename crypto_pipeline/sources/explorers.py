@@ -174,6 +174,7 @@ ROUTESCAN = Source(
     docs="https://routescan.io/documentation",
     key=Key(env="ROUTESCAN_API_KEY", query="apikey", required=False),
     gap=0.5,
+    per_day=10_000,
 )
 
 ROUTESCAN_CHAINS = {
@@ -367,6 +368,7 @@ BEACONCHAIN = Source(
     docs="https://beaconcha.in/api/v1/docs",
     key=Key(env="BEACONCHAIN_API_KEY", header="apikey", required=False),
     gap=6,
+    per_month=1_000,
 )
 
 # In wei; rapid is for 15 seconds, fast for a minute, standard for three, slow for ten or more.
@@ -411,6 +413,7 @@ BLOCKSCOUT_PRO = Source(
     docs="https://docs.blockscout.com/devs/pro-api",
     key=Key(env="BLOCKSCOUT_API_KEY", query="apikey"),
     gap=0.2,
+    per_day=5_000,  # 100,000 credits; a call costs 20
 )
 
 for _chain, _number in WITH_PRO.items():
@@ -422,6 +425,7 @@ ETHERSCAN = Source(
     docs="https://docs.etherscan.io",
     key=Key(env="ETHERSCAN_API_KEY", query="apikey"),
     gap=0.4,
+    per_day=100_000,
 )
 
 # The chains of the free plan: BNB Chain, Base, Optimism and Avalanche are not among them.

@@ -439,6 +439,7 @@ BLOCKCHAIR_NEWS = Source(
     docs="https://blockchair.com/api/docs",
     key=Key(env="BLOCKCHAIR_API_KEY", query="key", required=False),
     gap=0.25,
+    per_day=288,  # 1,440 points; a call costs up to 5
 )
 BLOCKCHAIR_NEWS.endpoint(
     NewsArticle,
@@ -481,6 +482,7 @@ CRYPTOPANIC = Source(
     "https://cryptopanic.com/api/developer/v2",
     docs="https://cryptopanic.com/developers/api/",
     key=Key(env="CRYPTOPANIC_TOKEN", query="auth_token"),
+    per_month=100,
 )
 CRYPTOPANIC.endpoint(
     NewsArticle,
@@ -502,6 +504,7 @@ NEWSAPI = Source(
     "https://newsapi.org/v2",
     docs="https://newsapi.org/docs/endpoints/everything",
     key=Key(env="NEWSAPI_KEY", header="X-Api-Key"),
+    per_day=100,
 )
 NEWSAPI.endpoint(
     NewsArticle,
@@ -584,6 +587,7 @@ ALPHAVANTAGE_NEWS = Source(
     "https://www.alphavantage.co",
     docs="https://www.alphavantage.co/documentation/#news-sentiment",
     key=Key(env="ALPHAVANTAGE_API_KEY", query="apikey"),
+    per_day=25,
 )
 ALPHAVANTAGE_NEWS.endpoint(
     NewsArticle,
@@ -607,6 +611,7 @@ GNEWS = Source(
     "https://gnews.io/api/v4",
     docs="https://gnews.io/docs/v4",
     key=Key(env="GNEWS_API_KEY", query="apikey"),
+    per_day=100,
 )
 GNEWS.endpoint(
     NewsArticle,
@@ -622,6 +627,7 @@ NEWSDATA = Source(
     "https://newsdata.io/api/1",
     docs="https://newsdata.io/documentation",
     key=Key(env="NEWSDATA_API_KEY", query="apikey"),
+    per_day=200,
 )
 NEWSDATA.endpoint(
     NewsArticle,
@@ -658,6 +664,7 @@ MARKETAUX = Source(
     "https://api.marketaux.com/v1",
     docs="https://www.marketaux.com/documentation",
     key=Key(env="MARKETAUX_API_TOKEN", query="api_token"),
+    per_day=100,
 )
 MARKETAUX.endpoint(
     NewsArticle,
@@ -679,6 +686,7 @@ COINSTATS_NEWS = Source(
     "https://openapiv1.coinstats.app",
     docs="https://coinstats.app/api-docs/",
     key=Key(env="COINSTATS_API_KEY", header="X-API-KEY"),
+    per_month=20_000,
 )
 COINSTATS_NEWS.endpoint(
     NewsArticle,
@@ -700,6 +708,7 @@ TIINGO_NEWS = Source(
     "https://api.tiingo.com/tiingo",
     docs="https://www.tiingo.com/documentation/news",
     key=Key(env="TIINGO_API_KEY", header="Authorization", prefix="Token "),
+    per_day=1_000,
 )
 TIINGO_NEWS.endpoint(
     NewsArticle,

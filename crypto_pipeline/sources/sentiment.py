@@ -99,6 +99,7 @@ COINGECKO_SENTIMENT = Source(
     docs="https://docs.coingecko.com/reference/coins-id",
     key=Key(env="COINGECKO_API_KEY", header="x-cg-demo-api-key", required=False),
     gap=0.5,
+    per_month=10_000,
 )
 COINGECKO_SENTIMENT.endpoint(
     SentimentMetric,
@@ -121,7 +122,7 @@ COINGECKO_SENTIMENT.endpoint(
         if vote[1] is None
         else {"metric_name": vote[0], "value": vote[1], "timestamp": iso(vote[2])}
     ),
-    min_interval=hours(3),
+    min_interval=hours(12),
 )
 
 
@@ -232,6 +233,7 @@ SANTIMENT = Source(
     "https://api.santiment.net",
     docs="https://academy.santiment.net/for-developers/",
     key=Key(env="SANTIMENT_API_KEY", header="Authorization", prefix="Apikey ", required=False),
+    per_month=1_000,
 )
 SANTIMENT.endpoint(
     SentimentMetric,
