@@ -10,6 +10,7 @@ extract      from an answer to rows and rejects: pure
 health       when an endpoint may be asked: due, resting, told to wait
 pools        which source of a pool answers, and why that changed
 caps         what a source allows in a day and a month, and what was used of it
+budget       what the default schedule asks and downloads, against what is allowed
 universe     which coins are kept, and which coin a ticker stands for
 collect      one collection: plan, fetch, extract, load, outcomes
 agreement    the SQL of the agreed view over all sources

@@ -1,6 +1,7 @@
 """crypto-pipeline: the command line, for people.
 
-Exit codes: 0 done; 1 nothing could be collected or kept; 2 wrong usage or setting.
+Exit codes: 0 done; 1 nothing could be collected or kept, or the budget is exceeded; 2 wrong usage
+or setting.
 """
 
 import argparse
@@ -10,7 +11,7 @@ import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,6 +23,7 @@ from rich.table import Table
 
 from crypto_pipeline import settings
 from crypto_pipeline.sources import ENDPOINTS, SOURCES
+from crypto_pipeline.sources.spec import MAJORS
 from crypto_pipeline.warehouse import Memory, Warehouse, WarehouseError
 
 if TYPE_CHECKING:
@@ -83,7 +85,12 @@ def _parser() -> argparse.ArgumentParser:
     added.add_argument(
         "--force", action="store_true", help="ask what is not due too, never what told us to wait"
     )
-    command("sources", sources, "List every endpoint with its state.")
+    added = command("sources", sources, "List every endpoint with its state.")
+    added.add_argument(
+        "--budget", action="store_true",
+        help="what the default schedule asks and downloads a day; exit code 1 when that is more "
+        "than a source allows, or than a day may cost",
+    )  # fmt: skip
     added = command("try", try_source, "Ask a source now and show what comes; nothing is written.")
     added.add_argument("source", help="a source (kraken) or an endpoint (kraken.market_prices)")
     added.add_argument("--rows", type=int, default=5, help="rows to show of each endpoint")
@@ -248,6 +255,8 @@ def _kind(reason: str) -> str:
 
 def sources(chosen: argparse.Namespace) -> int:
     """Every endpoint with its state; from the database when there is one."""
+    if chosen.budget:
+        return show_budget(chosen)
     memory = Warehouse(settings.database(), lock_wait_s=0.5).remember()
     listed = []
     for endpoint in ENDPOINTS.values():
@@ -292,6 +301,50 @@ def sources(chosen: argparse.Namespace) -> int:
         f"{len(ENDPOINTS)} endpoints of {len(SOURCES)} sources, {keyless} of them without a key"
     )
     return 0
+
+
+def show_budget(chosen: argparse.Namespace) -> int:
+    """Calls and bytes a day of every source, against what it allows and what a day may cost."""
+    from crypto_pipeline import budget, universe  # noqa: PLC0415
+
+    planned = budget.plan(
+        SOURCES.values(),
+        os.environ,
+        universe.asked(settings.universe(), MAJORS),
+        Warehouse(settings.database(), lock_wait_s=0.5).bytes_per_answer(),
+    )
+    if chosen.json:
+        said = {
+            "bytes_per_day": planned.bytes_per_day,
+            "bytes_per_day_allowed": budget.BYTES_A_DAY,
+            "exceeded": planned.exceeded,
+            "sources": [asdict(line) for line in planned.lines],
+        }
+        print(json.dumps(said, ensure_ascii=False))
+        return 1 if planned.exceeded else 0
+    table = Table(box=None, pad_edge=False)
+    table.add_column("source", no_wrap=True)
+    for name in ("calls a day", "allowed", "calls a month", "allowed", "fits", "kB a day"):
+        table.add_column(name, justify="right")
+    for line in sorted(planned.lines, key=lambda line: (line.fits, -line.bytes_per_day)):
+        table.add_row(
+            line.source,
+            f"{line.calls_per_day:,}",
+            "" if line.per_day is None else f"{line.per_day:,}",
+            f"{line.calls_per_month:,}",
+            "" if line.per_month is None else f"{line.per_month:,}",
+            "" if line.per_day is line.per_month is None else "yes" if line.fits else "[red]no",
+            f"{line.bytes_per_day / 1000:,.0f}",
+        )
+    out.print(table)
+    share = planned.bytes_per_day / budget.BYTES_A_DAY
+    out.print(
+        f"{planned.bytes_per_day / 1e6:,.0f} MB a day, compressed: {share:.0%} of "
+        f"{budget.BYTES_A_DAY / 1e6:,.0f} MB"
+    )
+    for words in planned.exceeded:
+        out.print(f"[red]{escape(words)}")
+    return 1 if planned.exceeded else 0
 
 
 # try

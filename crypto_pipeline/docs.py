@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+from crypto_pipeline import caps
 from crypto_pipeline.sources import SOURCES, Source
 from crypto_pipeline.tables import DATA, MANAGEMENT, Row
 
@@ -54,8 +55,9 @@ def sources() -> str:
         GENERATED,
         "# Sources\n",
         f"{len(SOURCES)} sources, {keyless} of them without a key, {endpoints} endpoints.\n",
-        "| source | feeds (every) | key | documentation |",
-        "| --- | --- | --- | --- |",
+        "A limit is what a free tier allows; sources that take the same key share it.\n",
+        "| source | feeds (every) | limit | key | documentation |",
+        "| --- | --- | --- | --- | --- |",
         *(_source(source) for _, source in sorted(SOURCES.items())),
     ]
     return "\n".join(lines) + "\n"
@@ -73,7 +75,15 @@ def _source(source: Source) -> str:
     if source.key:
         key = f"{source.key.env}{'' if source.key.required else ' (optional)'}"
     terms = f", [terms]({source.terms})" if source.terms else ""
-    return f"| {source.name} | {fed} | {key} | [documentation]({source.docs}){terms} |"
+    limits = [
+        f"{limit:,} a {period}"
+        for period in caps.PERIODS
+        if (limit := caps.limit(source, period)) is not None
+    ]
+    return (
+        f"| {source.name} | {fed} | {', '.join(limits)} | {key} "
+        f"| [documentation]({source.docs}){terms} |"
+    )
 
 
 def environment() -> str:

@@ -26,6 +26,19 @@ UNNAMED_WAIT = timedelta(minutes=1)
 """How long a source that throttles without saying how long is left alone, even when forced."""
 
 
+def least_rest(endpoint: Endpoint) -> timedelta:
+    """The time after which an endpoint that answered may be asked again."""
+    interval = endpoint.min_interval
+    return interval - min(interval * TOLERANCE, LONGEST_TOLERANCE)
+
+
+def lacks_key(endpoint: Endpoint, keys: Mapping[str, str]) -> str | None:
+    """The variable of the key without which an endpoint is not asked, where it is not set."""
+    key = endpoint.key
+    lacking = key and key.required and not keys.get(key.env, "").strip()
+    return key.env if key and lacking else None
+
+
 def why_not(
     endpoint: Endpoint,
     remembered: SourceHealth | None,
@@ -38,9 +51,9 @@ def why_not(
     `keys` is the environment. Forcing asks what is not due and what rests after failures, never
     what told us to wait.
     """
-    key = endpoint.key
-    if key and key.required and not keys.get(key.env, "").strip():
-        return f"no key: set {key.env}"
+    missing = lacks_key(endpoint, keys)
+    if missing:
+        return f"no key: set {missing}"
     if remembered is None:
         return None
     wait = remembered.told_to_wait_until
@@ -71,7 +84,7 @@ def after(
     interval = endpoint.min_interval
     good = outcome in GOOD
     failures = 0 if good else (remembered.consecutive_failures if remembered else 0) + 1
-    rest = interval - min(interval * TOLERANCE, LONGEST_TOLERANCE)
+    rest = least_rest(endpoint)
     told: datetime | None = None
     if outcome == "throttled":
         wait = timedelta(seconds=retry_after) if retry_after else UNNAMED_WAIT

@@ -30,6 +30,7 @@ from crypto_pipeline.tables import (
     TABLES,
     CachedMarketData,
     Coin,
+    ConnectionAttempt,
     DataCollection,
     MarketPrice,
     RateLimitUsage,
@@ -266,6 +267,27 @@ class Warehouse:
                     if here is None or getattr(noted, about.newer) > getattr(here, about.newer):
                         known[key] = noted
         return memory
+
+    def bytes_per_answer(self) -> dict[str, float]:
+        """What the answers of each endpoint weighed on average in the newest week on record.
+
+        Empty when there is no file yet, or while another program holds it.
+        """
+        if not self.path.exists():
+            return {}
+        try:
+            with self.connect(read_only=True) as connection:
+                if ConnectionAttempt.table.name not in _layout(connection):
+                    return {}
+                found = connection.execute(
+                    "SELECT endpoint, avg(bytes_received) FROM connection_attempts "
+                    "WHERE status IS NOT NULL AND started_at > "
+                    "(SELECT max(started_at) FROM connection_attempts) - INTERVAL 7 DAY "
+                    "GROUP BY endpoint"
+                )
+                return dict(found.fetchall())
+        except Locked:
+            return {}
 
     @staticmethod
     def _read_memory(connection: duckdb.DuckDBPyConnection) -> Memory:

@@ -4,6 +4,7 @@ import json
 import os
 import socket
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,10 +20,12 @@ from crypto_pipeline_tests.upstream import Asked, Reply
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
 
+real = socket.socket.connect
+
+
 @pytest.fixture(autouse=True, scope="session")
 def only_loopback() -> Iterator[None]:
     """A connection to anything but this machine fails, and says so."""
-    real = socket.socket.connect
 
     def connect(self: socket.socket, address: Any) -> None:
         if self.family != socket.AF_UNIX and address[0] not in LOOPBACK:
@@ -35,14 +38,27 @@ def only_loopback() -> Iterator[None]:
     patch.undo()
 
 
+@contextmanager
+def the_internet() -> Iterator[None]:
+    """For tests marked live: the real internet, without anybody's settings and keys."""
+    with pytest.MonkeyPatch.context() as patch:
+        forget_settings(patch)
+        patch.setattr(socket.socket, "connect", real)
+        yield
+
+
+def forget_settings(patch: pytest.MonkeyPatch) -> None:
+    for name in [n for n in os.environ if n.startswith("CRYPTO_PIPELINE_")]:
+        patch.delenv(name)
+    for source in SOURCES.values():
+        if source.key:
+            patch.delenv(source.key.env, raising=False)
+
+
 @pytest.fixture(autouse=True)
 def own_settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Settings and keys of whoever runs the tests stay outside; nothing listens at port 9."""
-    for name in [n for n in os.environ if n.startswith("CRYPTO_PIPELINE_")]:
-        monkeypatch.delenv(name)
-    for source in SOURCES.values():
-        if source.key:
-            monkeypatch.delenv(source.key.env, raising=False)
+    forget_settings(monkeypatch)
     home = tmp_path / "dagster"
     home.mkdir()
     monkeypatch.setenv("DAGSTER_HOME", str(home))

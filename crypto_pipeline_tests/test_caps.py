@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -29,14 +30,14 @@ def capped(
     return Source(name, base, docs=base, key=key, gap=0, per_day=day, per_month=month)
 
 
-def prices(source: Source, path: str = "/prices", **about: object) -> Endpoint:
+def prices(source: Source, path: str = "/prices", **about: Any) -> Endpoint:
     return source.endpoint(
         MarketPrice,
         path,
         row=price,
         records="data",
         min_interval=minutes(5),
-        **about,  # type: ignore[arg-type]
+        **about,
     )
 
 

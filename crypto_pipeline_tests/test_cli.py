@@ -8,9 +8,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from crypto_pipeline import cli, docs, settings
+from crypto_pipeline import budget, cli, docs, settings
 from crypto_pipeline.settings import SettingError, Universe
-from crypto_pipeline.sources import ENDPOINTS
+from crypto_pipeline.sources import ENDPOINTS, SOURCES
 from crypto_pipeline_tests.upstream import Rule, Samples, Upstream
 
 
@@ -123,3 +123,24 @@ def test_a_wrong_universe_is_named(text: str, monkeypatch: pytest.MonkeyPatch) -
 def test_the_reference_is_what_the_declarations_say() -> None:
     for file, text in docs.generated():
         assert file.read_text(encoding="utf-8") == text, f"{file.name}: run `make docs`"
+
+
+def test_the_budget_says_what_a_day_costs(upstream: Upstream) -> None:
+    said = json.loads(call("sources", "--budget", "--json"))
+    assert {line["source"] for line in said["sources"]} == set(SOURCES)
+    assert said["bytes_per_day"] == sum(line["bytes_per_day"] for line in said["sources"])
+    assert (said["bytes_per_day_allowed"], said["exceeded"]) == (1_000_000_000, [])
+    shown = call("sources", "--budget")
+    assert "of 1,000 MB" in shown
+    assert not upstream.asked
+
+
+def test_an_exceeded_budget_exits_1(
+    upstream: Upstream, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(budget, "BYTES_A_DAY", 1_000)
+    with pytest.raises(SystemExit) as ended:
+        cli.main(["sources", "--budget", "--json"])
+    assert ended.value.code == 1
+    (words,) = json.loads(capsys.readouterr().out)["exceeded"]
+    assert words.endswith("bytes a day are more than 1,000")

@@ -57,6 +57,7 @@ COINGECKO = Source(
 COINGECKO.endpoint(
     MarketPrice,
     "/coins/markets",
+    typical_bytes=45_000,
     params={"vs_currency": "usd", "order": "market_cap_desc", "per_page": 250, "page": 1},
     row=lambda c: coin(
         c["id"],
@@ -148,6 +149,7 @@ COINPAPRIKA = Source(
 COINPAPRIKA.endpoint(
     MarketPrice,
     "/tickers",
+    typical_bytes=110_000,
     params={"quotes": "USD", "limit": 500},
     min_interval=minutes(15),
     row=lambda c: with_figures(c, c["quotes"]["USD"]),
@@ -201,6 +203,7 @@ COINLORE = Source(
 COINLORE.endpoint(
     MarketPrice,
     "/api/tickers/",
+    typical_bytes=10_000,
     params={"start": "{each}", "limit": 100},
     each={"0": {}, "100": {}},  # it asks for one request a second
     records="data",
@@ -285,6 +288,7 @@ def coinmarketcap_listed(c: dict[str, Any]) -> dict[str, Any] | None:
 COINMARKETCAP_DATAAPI.endpoint(
     MarketPrice,
     "/cryptocurrency/listing",
+    typical_bytes=130_000,
     params={
         "start": 1,
         "limit": 500,
@@ -650,6 +654,7 @@ CRYPTOBUBBLES = Source(
 CRYPTOBUBBLES.endpoint(
     MarketPrice,
     "/bubbles1000.usd.json",
+    typical_bytes=130_000,
     min_interval=hours(1),
     row=lambda c: coin(
         str(c["id"]),
@@ -708,6 +713,7 @@ RATED = frozenset(
 COINBASE_RATES.endpoint(
     MarketPrice,
     "/exchange-rates",
+    typical_bytes=6_000,
     params={"currency": "USD"},
     records=pairs("data.rates"),
     # The rate is what one dollar buys: the price is one over it.

@@ -71,7 +71,8 @@ DEFILLAMA.endpoint(
     DefiTvl,
     "/protocols",
     variant="protocols",
-    min_interval=hours(1),
+    typical_bytes=2_200_000,
+    min_interval=hours(3),
     fixed={"scope": "protocol"},
     row=defillama_protocol,
 )
@@ -103,6 +104,7 @@ def defillama_stablecoin(c: dict[str, Any]) -> dict[str, Any] | None:
 DEFILLAMA.endpoint(
     StablecoinSupply,
     "https://stablecoins.llama.fi/stablecoins",
+    typical_bytes=150_000,
     params={"includePrices": "true"},
     min_interval=hours(1),
     records="peggedAssets",
@@ -253,6 +255,7 @@ def geckoterminal_bars(body: Any) -> list[tuple[str, list[Any]]]:
 GECKOTERMINAL.endpoint(
     Candle,
     "/networks/eth/pools/{each}/ohlcv/minute",
+    min_interval=hours(1),
     params={"aggregate": 5, "limit": 100, "currency": "usd"},
     each={
         "0x88e6a0c2ddd26feeb64f039a2c41296fcb3f5640": {},

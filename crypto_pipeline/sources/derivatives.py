@@ -292,6 +292,7 @@ def bybit_funding(t: Any) -> dict[str, Any] | None:
 BYBIT_FUTURES.endpoint(
     FundingRate,
     "/v5/market/tickers",
+    typical_bytes=100_000,
     params={"category": "linear"},
     records="result.list",
     row=bybit_funding,
@@ -400,6 +401,7 @@ GATE_FUTURES = Source(
 GATE_FUTURES.endpoint(
     FundingRate,
     "/api/v4/futures/usdt/contracts",
+    typical_bytes=120_000,
     min_interval=hours(1),
     row=lambda c: (
         None
@@ -478,6 +480,7 @@ def kucoin_interest(c: Any) -> dict[str, Any] | None:
 KUCOIN_FUTURES.endpoint(
     FundingRate,
     "/api/v1/contracts/active",
+    typical_bytes=160_000,
     records="data",
     min_interval=hours(1),
     row=lambda c: (
@@ -564,6 +567,7 @@ MEXC_FUTURES = Source(
 MEXC_FUTURES.endpoint(
     FundingRate,
     "/api/v1/contract/ticker",
+    typical_bytes=100_000,
     records="data",
     row=lambda t: funding(
         t["symbol"].split("_")[0], t["symbol"], t["fundingRate"], mark=t["fairPrice"]

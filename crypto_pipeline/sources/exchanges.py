@@ -31,6 +31,7 @@ BINANCE = Source(
 BINANCE.endpoint(
     MarketPrice,
     "/api/v3/ticker/24hr",
+    typical_bytes=100_000,
     params={"symbolStatus": "TRADING", "type": "MINI"},
     row=lambda t: ticker(
         t["symbol"],
@@ -65,11 +66,14 @@ def coinbase_stats(product: tuple[str, Mapping[str, Any]]) -> dict[str, Any] | N
     return ticker(name, day["last"], base_volume=day["volume"], opened=day["open"])
 
 
-COINBASE_EXCHANGE.endpoint(MarketPrice, "/products/stats", records=pairs(), row=coinbase_stats)
+COINBASE_EXCHANGE.endpoint(
+    MarketPrice, "/products/stats", typical_bytes=33_000, records=pairs(), row=coinbase_stats
+)
 
 COINBASE_EXCHANGE.endpoint(
     Candle,
     "/products/{each}/candles",
+    typical_bytes=10_000,
     params={"granularity": 300},
     each=Pairs("{base}-USD", "USD", names={"TRX": None}),
     fixed=FIVE_MINUTES,
@@ -82,6 +86,7 @@ KRAKEN = Source("kraken", "https://api.kraken.com", docs="https://docs.kraken.co
 KRAKEN.endpoint(
     MarketPrice,
     "/0/public/Ticker",
+    typical_bytes=110_000,
     params={"assetVersion": 1},
     records=pairs("result"),
     # AAVE/USD:BTNL is a market of another venue; `o` is the price at midnight, not 24 hours ago.
@@ -113,6 +118,7 @@ OKX = Source("okx", "https://www.okx.com", docs="https://www.okx.com/docs-v5/en/
 OKX.endpoint(
     MarketPrice,
     "/api/v5/market/tickers",
+    typical_bytes=80_000,
     params={"instType": "SPOT"},
     records="data",
     row=lambda t: ticker(
@@ -141,6 +147,7 @@ BYBIT = Source(
 BYBIT.endpoint(
     MarketPrice,
     "/v5/market/tickers",
+    typical_bytes=50_000,
     params={"category": "spot"},
     records="result.list",
     row=lambda t: ticker(
@@ -167,6 +174,7 @@ KUCOIN = Source("kucoin", "https://api.kucoin.com", docs="https://www.kucoin.com
 KUCOIN.endpoint(
     MarketPrice,
     "/api/v1/market/allTickers",
+    typical_bytes=120_000,
     records="data.ticker",
     row=lambda t: ticker(
         t["symbol"],
@@ -192,6 +200,7 @@ GATE = Source("gate", "https://api.gateio.ws", docs="https://www.gate.com/docs/d
 GATE.endpoint(
     MarketPrice,
     "/api/v4/spot/tickers",
+    typical_bytes=150_000,
     row=lambda t: ticker(
         t["currency_pair"],
         t["last"],
@@ -219,6 +228,7 @@ BITGET = Source(
 BITGET.endpoint(
     MarketPrice,
     "/api/v2/spot/market/tickers",
+    typical_bytes=70_000,
     records="data",
     row=lambda t: ticker(
         t["symbol"],
@@ -250,7 +260,8 @@ MEXC = Source(
 MEXC.endpoint(
     MarketPrice,
     "/api/v3/ticker/24hr",
-    min_interval=minutes(15),
+    typical_bytes=200_000,
+    min_interval=minutes(30),
     row=lambda t: ticker(
         t["symbol"],
         t["lastPrice"],
@@ -276,6 +287,7 @@ HTX = Source("htx", "https://api.huobi.pro", docs="https://www.htx.com/en-us/ope
 HTX.endpoint(
     MarketPrice,
     "/market/tickers",
+    typical_bytes=85_000,
     records="data",
     # `amount` is in coins, `vol` in quote currency; `open` is the price at midnight in Singapore,
     # not 24 hours ago
@@ -332,7 +344,13 @@ def bitfinex_ticker(t: list[Any]) -> dict[str, Any] | None:
     return ticker((base, quote), t[7], base_volume=t[8], change_pct=percent(t[6]), source_id=name)
 
 
-BITFINEX.endpoint(MarketPrice, "/v2/tickers", params={"symbols": "ALL"}, row=bitfinex_ticker)
+BITFINEX.endpoint(
+    MarketPrice,
+    "/v2/tickers",
+    typical_bytes=12_000,
+    params={"symbols": "ALL"},
+    row=bitfinex_ticker,
+)
 
 BITFINEX.endpoint(
     Candle,
@@ -353,6 +371,7 @@ BITSTAMP = Source("bitstamp", "https://www.bitstamp.net", docs="https://www.bits
 BITSTAMP.endpoint(
     MarketPrice,
     "/api/v2/ticker/",
+    typical_bytes=14_000,
     # perpetuals are listed too, as BTC/USD-PERP
     row=lambda t: (
         None
@@ -394,11 +413,13 @@ def gemini_ticker(t: Mapping[str, Any]) -> dict[str, Any] | None:
     )
 
 
-GEMINI.endpoint(MarketPrice, "/v1/pricefeed", row=gemini_ticker)
+GEMINI.endpoint(MarketPrice, "/v1/pricefeed", typical_bytes=3_000, row=gemini_ticker)
 
 GEMINI.endpoint(
     Candle,
     "/v2/candles/{each}/5m",
+    min_interval=hours(1),
+    typical_bytes=30_000,
     # Prices and open interest are asked for at the same host: not all of its coins.
     each={
         f"{symbol.lower()}usd": {"symbol": symbol, "quote": "USD"}
@@ -417,6 +438,7 @@ CRYPTOCOM = Source(
 CRYPTOCOM.endpoint(
     MarketPrice,
     "/public/get-tickers",
+    typical_bytes=50_000,
     records="result.data",
     # `a` is the last trade, not the ask (that is `k`); `vv` is in US dollars
     row=lambda t: ticker(
@@ -447,6 +469,7 @@ BINANCE_US = Source(
 BINANCE_US.endpoint(
     MarketPrice,
     "/api/v3/ticker/24hr",
+    typical_bytes=33_000,
     # many markets there stand still: without a trade in 24 hours the last price is an old one
     row=lambda t: (
         None
@@ -480,6 +503,7 @@ POLONIEX = Source(
 POLONIEX.endpoint(
     MarketPrice,
     "/markets/ticker24h",
+    typical_bytes=100_000,
     min_interval=minutes(15),
     row=lambda t: ticker(
         t["symbol"],
@@ -493,6 +517,7 @@ POLONIEX.endpoint(
 POLONIEX.endpoint(
     Candle,
     "/markets/{each}/candles",
+    min_interval=hours(1),
     params={"interval": "MINUTE_5", "limit": 100},
     each=Pairs("{base}_USDT", "USDT", names={"BNB": None}),
     fixed=FIVE_MINUTES,
@@ -510,6 +535,8 @@ LBANK = Source(
 LBANK.endpoint(
     MarketPrice,
     "/v2/ticker/24hr.do",
+    min_interval=minutes(15),
+    typical_bytes=80_000,
     params={"symbol": "all"},
     records="data",
     row=lambda t: ticker(
@@ -524,6 +551,7 @@ LBANK.endpoint(
 LBANK.endpoint(
     Candle,
     "/v2/kline.do",
+    min_interval=hours(1),
     params={"symbol": "{each}", "size": 100, "type": "minute5", "time": ago(minutes=500)},
     records="data",
     each=Pairs("{base}_usdt", "USDT", lower=True),
@@ -540,6 +568,7 @@ WHITEBIT = Source(
 WHITEBIT.endpoint(
     MarketPrice,
     "/api/v4/public/ticker",
+    typical_bytes=33_000,
     records=pairs(),
     row=lambda p: (
         None
@@ -556,6 +585,7 @@ WHITEBIT.endpoint(
 WHITEBIT.endpoint(
     Candle,
     "/api/v1/public/kline",
+    min_interval=hours(1),
     params={"market": "{each}", "interval": "5m", "limit": 100},
     records="result",
     each=Pairs("{base}_USDT", "USDT"),
@@ -569,6 +599,8 @@ BINGX = Source("bingx", "https://open-api.bingx.com", docs="https://bingx-api.gi
 BINGX.endpoint(
     MarketPrice,
     "/openApi/spot/v1/ticker/24hr",
+    min_interval=minutes(15),
+    typical_bytes=130_000,
     params={"timestamp": now("ms")},
     records="data",
     row=lambda t: ticker(
@@ -583,6 +615,7 @@ BINGX.endpoint(
 BINGX.endpoint(
     Candle,
     "/openApi/spot/v1/market/kline",
+    min_interval=hours(1),
     params={"symbol": "{each}", "interval": "5m", "limit": 100, "timestamp": now("ms")},
     records="data",
     each=Pairs("{base}-USDT", "USDT"),
@@ -609,6 +642,7 @@ XT.endpoint(
 XT.endpoint(
     Candle,
     "/v4/public/kline",
+    min_interval=hours(1),
     params={"symbol": "{each}", "interval": "5m", "limit": 100},
     records="result",
     each=Pairs("{base}_usdt", "USDT", lower=True),
@@ -626,6 +660,7 @@ BITRUE = Source(
 BITRUE.endpoint(
     MarketPrice,
     "/api/v1/ticker/24hr",
+    typical_bytes=115_000,
     min_interval=minutes(15),
     row=lambda t: ticker(
         t["symbol"],
@@ -640,6 +675,7 @@ BITRUE.endpoint(
 BITRUE.endpoint(
     Candle,
     "/api/v1/market/kline",
+    min_interval=hours(1),
     params={"symbol": "{each}", "scale": "5m", "limit": 100},
     records="data",
     each=Pairs("{base}USDT", "USDT"),
@@ -665,6 +701,7 @@ DIGIFINEX.endpoint(
 DIGIFINEX.endpoint(
     Candle,
     "/v3/kline",
+    min_interval=hours(1),
     params={"symbol": "{each}", "period": 5},
     records="data",
     each=Pairs("{base}_usdt", "USDT", lower=True),
@@ -688,6 +725,7 @@ BIGONE.endpoint(
 BIGONE.endpoint(
     Candle,
     "/asset_pairs/{each}/candles",
+    min_interval=hours(1),
     params={"period": "min5", "limit": 100},
     records="data",
     each=Pairs("{base}-USDT", "USDT", names={"BNB": None, "AVAX": None}),
@@ -700,6 +738,7 @@ COINEX = Source("coinex", "https://api.coinex.com/v2", docs="https://docs.coinex
 COINEX.endpoint(
     MarketPrice,
     "/spot/ticker",
+    typical_bytes=80_000,
     records="data",
     min_interval=minutes(15),
     row=lambda t: ticker(
@@ -710,6 +749,7 @@ COINEX.endpoint(
 COINEX.endpoint(
     Candle,
     "/spot/kline",
+    min_interval=hours(1),
     params={"market": "{each}", "period": "5min", "limit": 100},
     records="data",
     each=Pairs("{base}USDT", "USDT"),
@@ -744,6 +784,7 @@ HITBTC.endpoint(
 HITBTC.endpoint(
     Candle,
     "/public/candles/{each}",
+    min_interval=hours(1),
     params={"period": "M5", "limit": 100},
     each=Pairs("{base}USDT", "USDT"),
     fixed=FIVE_MINUTES,
@@ -825,6 +866,7 @@ DERIBIT.endpoint(
 DERIBIT.endpoint(
     Candle,
     "/public/get_tradingview_chart_data",
+    min_interval=hours(1),
     params={
         "instrument_name": "{each}",
         "resolution": 5,
@@ -864,6 +906,7 @@ BACKPACK.endpoint(
 BACKPACK.endpoint(
     Candle,
     "/klines",
+    min_interval=hours(1),
     params={"symbol": "{each}", "interval": "5m", "startTime": ago(hours=9)},
     each={
         f"{symbol}_USDC": {"symbol": symbol, "quote": "USDC"}
@@ -879,6 +922,7 @@ WOO = Source("woo", "https://api.woox.io", docs="https://developer.woox.io/")
 WOO.endpoint(
     Candle,
     "/v3/public/klineHistory",
+    min_interval=hours(1),
     params={"symbol": "{each}", "type": "5m", "limit": 100},
     records="data.rows",
     each=Pairs("SPOT_{base}_USDT", "USDT"),
@@ -905,6 +949,7 @@ TOOBIT.endpoint(
 TOOBIT.endpoint(
     Candle,
     "/quote/v1/klines",
+    min_interval=hours(1),
     params={"symbol": "{each}", "interval": "5m", "limit": 100},
     each=Pairs("{base}USDT", "USDT"),
     fixed=FIVE_MINUTES,
@@ -921,6 +966,7 @@ WEEX = Source(
 WEEX.endpoint(
     MarketPrice,
     "/api/v3/market/ticker/24hr",
+    typical_bytes=90_000,
     min_interval=minutes(15),
     row=lambda t: ticker(
         t["symbol"],
@@ -953,6 +999,7 @@ HASHKEY.endpoint(
 HASHKEY.endpoint(
     Candle,
     "/quote/v1/klines",
+    min_interval=hours(1),
     params={"symbol": "{each}", "interval": "5m", "limit": 100},
     each={
         "BTCUSDT": {"symbol": "BTC", "quote": "USDT"},
@@ -1005,6 +1052,7 @@ DEEPCOIN.endpoint(
 DEEPCOIN.endpoint(
     Candle,
     "/deepcoin/market/candles",
+    min_interval=hours(1),
     params={"instId": "{each}", "bar": "5m", "limit": 100},
     records="data",
     each=Pairs("{base}-USDT", "USDT"),
@@ -1153,6 +1201,7 @@ def coinbase_product(p: Mapping[str, Any]) -> dict[str, Any] | None:
 COINBASE.endpoint(
     MarketPrice,
     "/products",
+    typical_bytes=150_000,
     records="products",
     min_interval=hours(1),
     row=coinbase_product,
@@ -1161,6 +1210,7 @@ COINBASE.endpoint(
 COINBASE.endpoint(
     Candle,
     "/products/{each}/candles",
+    min_interval=hours(1),
     params={
         "granularity": "FIVE_MINUTE",
         "limit": 100,

@@ -7,7 +7,7 @@ their quote, so those of a house that trades against its own currency alone are 
 from datetime import timedelta
 from typing import Any
 
-from crypto_pipeline.sources.spec import Pairs, Source, ago, day, minutes, now
+from crypto_pipeline.sources.spec import Pairs, Source, ago, day, hours, minutes, now
 from crypto_pipeline.sources.values import (
     FIVE_MINUTES,
     HOUR,
@@ -73,6 +73,7 @@ NOBITEX.endpoint(
 NOBITEX.endpoint(
     Candle,
     "/market/udf/history",
+    min_interval=hours(1),
     params={"symbol": "{each}", "resolution": 5, "from": ago(hours=8), "to": now()},
     each=Pairs("{base}USDT", "USDT"),
     fixed=FIVE_MINUTES,
@@ -99,6 +100,7 @@ WALLEX.endpoint(
 WALLEX.endpoint(
     Candle,
     "/v1/udf/history",
+    min_interval=hours(1),
     params={"symbol": "{each}", "resolution": 60, "from": ago(hours=100), "to": now()},
     each=Pairs("{base}USDT", "USDT"),
     fixed=HOUR,
@@ -127,6 +129,7 @@ def ramzinex_price(pair: Any) -> dict[str, Any] | None:
 RAMZINEX.endpoint(
     MarketPrice,
     "/exchange/api/v1.0/exchange/pairs",
+    typical_bytes=80_000,
     records="data",
     row=ramzinex_price,
     min_interval=minutes(15),
@@ -199,7 +202,13 @@ def upbit_price(t: Any) -> dict[str, Any] | None:
     )
 
 
-UPBIT.endpoint(MarketPrice, "/v1/ticker/all", params={"quote_currencies": "USDT"}, row=upbit_price)
+UPBIT.endpoint(
+    MarketPrice,
+    "/v1/ticker/all",
+    typical_bytes=25_000,
+    params={"quote_currencies": "USDT"},
+    row=upbit_price,
+)
 
 UPBIT.endpoint(
     Candle,
@@ -228,6 +237,7 @@ COINONE = Source(
 COINONE.endpoint(
     Candle,
     "/public/v2/chart/KRW/{each}",
+    min_interval=hours(1),
     params={"interval": "5m", "size": 100},
     each=Pairs("{base}", "KRW"),
     fixed=FIVE_MINUTES,
@@ -244,6 +254,7 @@ BITVAVO = Source("bitvavo", "https://api.bitvavo.com", docs="https://docs.bitvav
 BITVAVO.endpoint(
     MarketPrice,
     "/v2/ticker/24h",
+    typical_bytes=26_000,
     row=lambda t: ticker(
         t["market"],
         t["last"],
@@ -285,6 +296,7 @@ BTCTURK.endpoint(
 BTCTURK.endpoint(
     Candle,
     "https://graph-api.btcturk.com/v1/klines/history",
+    min_interval=hours(1),
     params={"symbol": "{each}", "resolution": 5, "from": ago(hours=8), "to": now()},
     each=Pairs("{base}USDT", "USDT", names={"BNB": None}),
     fixed=FIVE_MINUTES,
@@ -307,6 +319,7 @@ def onetrading_candle(k: Any) -> dict[str, Any]:
 ONETRADING.endpoint(
     Candle,
     "/fast/v1/candlesticks/{each}",
+    min_interval=hours(1),
     params={
         "unit": "MINUTES",
         "period": 5,
@@ -333,6 +346,7 @@ BITSO.endpoint(
 BITSO.endpoint(
     Candle,
     "/v3/ohlc",
+    min_interval=hours(1),
     params={
         "book": "{each}",
         "time_bucket": 300,
@@ -362,6 +376,7 @@ MERCADO = Source(
 MERCADO.endpoint(
     Candle,
     "/api/v4/candles",
+    min_interval=hours(1),
     params={"symbol": "{each}", "resolution": "15m", "to": now(), "countback": 100},
     # One request a second: no more coins than a collection has time for.
     each={f"{symbol}-BRL": {"symbol": symbol, "quote": "BRL"} for symbol in ("BTC", "ETH", "SOL")},
@@ -375,6 +390,7 @@ FOXBIT = Source("foxbit", "https://api.foxbit.com.br", docs="https://docs.foxbit
 FOXBIT.endpoint(
     Candle,
     "/rest/v3/markets/{each}/candlesticks",
+    min_interval=hours(1),
     params={"interval": "5m", "limit": 100},
     each=Pairs("{base}brl", "BRL", lower=True),
     fixed=FIVE_MINUTES,
@@ -453,6 +469,7 @@ BTCMARKETS = Source(
 BTCMARKETS.endpoint(
     Candle,
     "/v3/markets/{each}/candles",
+    min_interval=hours(1),
     params={"timeWindow": "15m", "limit": 100},
     each=Pairs("{base}-AUD", "AUD", names={"BNB": None, "TRX": None}),
     fixed=QUARTER_HOUR,
@@ -480,6 +497,7 @@ COINDCX.endpoint(
 COINDCX.endpoint(
     Candle,
     "https://public.coindcx.com/market_data/candles",
+    min_interval=hours(1),
     params={"pair": "{each}", "interval": "5m", "limit": 100},
     each=Pairs("B-{base}_USDT", "USDT"),
     fixed=FIVE_MINUTES,
@@ -531,6 +549,7 @@ INDODAX.endpoint(
 INDODAX.endpoint(
     Candle,
     "/tradingview/history_v2",
+    min_interval=hours(1),
     params={"symbol": "{each}", "tf": 15, "from": ago(hours=25), "to": now()},
     each=Pairs("{base}IDR", "IDR"),
     fixed=QUARTER_HOUR,
@@ -548,6 +567,7 @@ BITKUB = Source(
 BITKUB.endpoint(
     Candle,
     "/tradingview/history",
+    min_interval=hours(1),
     params={"symbol": "{each}", "resolution": 5, "from": ago(hours=8), "to": now()},
     each=Pairs("{base}_THB", "THB"),
     fixed=FIVE_MINUTES,
@@ -575,6 +595,7 @@ COINSPH.endpoint(
 COINSPH.endpoint(
     Candle,
     "/openapi/quote/v1/klines",
+    min_interval=hours(1),
     params={"symbol": "{each}", "interval": "5m", "limit": 100},
     each=Pairs(
         "{base}USDT",
@@ -603,6 +624,7 @@ MAX_MAICOIN.endpoint(
 MAX_MAICOIN.endpoint(
     Candle,
     "/api/v3/k",
+    min_interval=hours(1),
     params={"market": "{each}", "period": 5, "limit": 100},
     each=Pairs("{base}usdt", "USDT", names={"TRX": None, "AVAX": None}, lower=True),
     fixed=FIVE_MINUTES,
@@ -631,6 +653,7 @@ BITOPRO.endpoint(
 BITOPRO.endpoint(
     Candle,
     "/v3/trading-history/{each}",
+    min_interval=hours(1),
     params={"resolution": "5m", "from": ago(hours=8), "to": now()},
     each=Pairs("{base}_usdt", "USDT", names={"LINK": None, "AVAX": None}, lower=True),
     fixed=FIVE_MINUTES,

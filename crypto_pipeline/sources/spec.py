@@ -175,6 +175,7 @@ class Source:
         read: Reader = "json",
         conditional: bool = False,
         max_bytes: int = 32_000_000,
+        typical_bytes: int | None = None,
     ) -> "Endpoint":
         """Declare an endpoint of this source; see `Endpoint` for the words."""
         endpoint = Endpoint(
@@ -194,6 +195,7 @@ class Source:
             read=read,
             conditional=conditional,
             max_bytes=max_bytes,
+            typical_bytes=typical_bytes,
         )
         if any(other.id == endpoint.id for other in self.endpoints):
             raise SourceError(f"endpoint {endpoint.id}: declared twice, give one a variant")
@@ -247,6 +249,8 @@ class Endpoint:
     pool: endpoints of one pool stand in for one another; one healthy member is asked.
     conditional: send If-None-Match and If-Modified-Since with what the last answer gave.
     max_bytes: an answer larger than this, decompressed, is not read to its end.
+    typical_bytes: what an answer weighs on the wire, compressed, where it is far from the usual of
+        its table; for the budget, until answers were measured.
     """
 
     source: Source = field(repr=False)
@@ -265,6 +269,7 @@ class Endpoint:
     read: Reader
     conditional: bool
     max_bytes: int
+    typical_bytes: int | None
 
     def __post_init__(self) -> None:
         def wrong(part: str, why: str) -> SourceError:
@@ -279,6 +284,8 @@ class Endpoint:
             raise wrong("row", "is not a function of one record")
         if self.min_interval < minutes(1):
             raise wrong("min_interval", f"{self.min_interval} is shorter than a minute")
+        if self.typical_bytes is not None and not 0 < self.typical_bytes <= self.max_bytes:
+            raise wrong("typical_bytes", f"{self.typical_bytes} is not within 1 and max_bytes")
         columns = self.table.table.column_names
         fixed = [self.fixed]
         if isinstance(self.each, Pairs):

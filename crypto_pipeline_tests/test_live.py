@@ -1,0 +1,41 @@
+"""Who moved: every endpoint that needs no key, asked once on the real internet.
+
+Never part of `make test`: run `python -m pytest -m live`, with -k for some of them, without -n.
+What a failure says is what a collection would have on record: the outcome and its reason.
+"""
+
+from dataclasses import replace
+
+import pytest
+
+from crypto_pipeline import health
+from crypto_pipeline.collect import Result, gather
+from crypto_pipeline.sources import ENDPOINTS
+from crypto_pipeline.warehouse import Memory
+from crypto_pipeline_tests.conftest import the_internet
+
+pytestmark = pytest.mark.live
+
+KEYLESS = [e.id for e in ENDPOINTS.values() if not (e.key and e.key.required)]
+
+
+@pytest.fixture(scope="module")
+def results(request: pytest.FixtureRequest) -> dict[str, Result]:
+    """The results of all endpoints that were selected, asked together: so the gaps that hosts are
+    owed are kept, and a request that several share is made once."""
+    selected = [
+        item.callspec.params["endpoint_id"]
+        for item in request.session.items
+        if isinstance(item, pytest.Function) and item.module is request.module
+    ]
+    alone = [replace(ENDPOINTS[endpoint_id], pool=None) for endpoint_id in selected]
+    with the_internet():
+        found = gather(alone, Memory(), "live", force=True)
+    return {result.endpoint.id: result for result in found}
+
+
+@pytest.mark.parametrize("endpoint_id", KEYLESS)
+def test_a_keyless_endpoint_answers(endpoint_id: str, results: dict[str, Result]) -> None:
+    result = results[endpoint_id]
+    if result.outcome not in health.GOOD:
+        pytest.fail(f"{endpoint_id} is {result.outcome}: {result.reason}", pytrace=False)
