@@ -102,7 +102,7 @@ def test_of_a_pool_only_the_first_that_can_be_asked_counts() -> None:
         ({"per_month": 288 * caps.LONGEST_MONTH - 1}, False),
     ],
 )
-def test_a_source_asked_more_than_it_allows_does_not_fit(about: dict[str, int], fits: bool) -> None:
+def test_a_source_asked_more_than_it_allows_does_not_fit(about: dict[str, Any], fits: bool) -> None:
     alpha = declared(**about)
     alpha.endpoint(MarketPrice, "/x", row=dict)
     planned = plan([alpha], {})

@@ -24,7 +24,7 @@ def results(request: pytest.FixtureRequest) -> dict[str, Result]:
     """The results of all endpoints that were selected, asked together: so the gaps that hosts are
     owed are kept, and a request that several share is made once."""
     selected = [
-        item.callspec.params["endpoint_id"]
+        str(item.callspec.params["endpoint_id"])
         for item in request.session.items
         if isinstance(item, pytest.Function) and item.module is request.module
     ]
