@@ -5,6 +5,7 @@ Must not know: how requests are sent, what answers mean, how rows are stored; an
 """
 
 import gc
+import itertools
 import os
 import queue
 import threading
@@ -263,13 +264,14 @@ class _Errand:
         self._collection_id = collection_id
         self._end = end
         self._symbols = universe.asked(settings.universe(), MAJORS)
-        self._todo: queue.SimpleQueue[Request] = queue.SimpleQueue()
+        self._todo: queue.PriorityQueue[tuple[float, int, Request]] = queue.PriorityQueue()
         self._done: queue.SimpleQueue[tuple[Request, Answer]] = queue.SimpleQueue()
         self._threads = 0
         self._begun: dict[Request, float] = {}
         self._waiting: dict[Request, list[tuple[Endpoint, Ask]]] = {}
         self._answered: dict[Request, Answer] = {}
-        self._queued: dict[str, int] = defaultdict(int)
+        self._next_turn: dict[str, float] = defaultdict(float)
+        self._order = itertools.count()
         self._open: dict[str, Result] = {}
         self._parts: dict[str, list[tuple[Ask, Extraction]]] = defaultdict(list)
         self._expected: dict[str, int] = {}
@@ -322,15 +324,19 @@ class _Errand:
                 self._waiting[request].append((endpoint, ask))
             else:
                 self._waiting[request] = [(endpoint, ask)]
-                self._queued[request.host] += 1
-                self._todo.put(request if tries > 1 else replace(request, retried=False))
-                self._work_more()
+                self._queue(request if tries > 1 else replace(request, retried=False))
+
+    def _queue(self, request: Request) -> None:
+        turn = max(self._next_turn[request.host], time.monotonic())
+        self._next_turn[request.host] = turn + request.gap
+        self._todo.put((turn, next(self._order), request))
+        self._work_more()
 
     def _turn(self, request: Request) -> float:
         """Seconds until a new request would have its turn at its host."""
         if request in self._waiting or request in self._answered:
             return 0.0
-        return self._queued[request.host] * request.gap
+        return self._next_turn[request.host] - time.monotonic()
 
     def _work_more(self) -> None:
         if self._threads < THREADS:
@@ -338,13 +344,16 @@ class _Errand:
             threading.Thread(target=self._work, daemon=True, name="fetch").start()
 
     def _work(self) -> None:
+        """Make requests in the order of their turns: a thread that waited for the turn of one host
+        would keep it from the others."""
         while True:
             try:
-                request = self._todo.get(timeout=1)
+                turn, _, request = self._todo.get(timeout=1)
             except queue.Empty:
                 if self._waiting:
                     continue
                 return
+            time.sleep(max(0.0, turn - time.monotonic()))
             self._begun[request] = time.monotonic()
             try:
                 answer = self._fetcher.fetch(request)
