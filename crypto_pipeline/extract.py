@@ -126,7 +126,8 @@ def _rows(
         except ValidationError as problem:
             first = problem.errors(include_url=False, include_context=False)[0]
             column = ".".join(map(str, first["loc"])) or None
-            got = "" if first["type"] == "missing" else f" (got {first['input']!r:.80})"
+            known = column is None or first["type"] == "missing"
+            got = "" if known else f" (got {first['input']!r:.80})"
             reason = f"{column or 'row'}: {first['msg']}{got}"
             done.rejects.append(Reject(column, reason, _shown(record)))
         except (

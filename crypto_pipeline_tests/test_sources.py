@@ -23,6 +23,19 @@ NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
 IDS = sorted(ENDPOINTS)
 
 OUTDATED = {
+    # Answers to a request for another interval than ours
+    "cached_ohlc htx/ohlcv-0-sample.json": "candles of a minute",
+    "cached_ohlc whitebit/ohlcv-0-sample.json": "candles of a minute",
+    "cached_ohlc xt/ohlcv-0-sample.json": "candles of a minute",
+    "cached_ohlc cryptocom/ohlcv-0-sample.json": "candles of a minute",
+    "cached_ohlc bitrue/ohlcv-0-sample.json": "candles of a minute",
+    "cached_ohlc coinex/ohlcv-0-sample.json": "candles of a minute",
+    "cached_ohlc hitbtc/ohlcv-0-sample.json": "candles of a minute",
+    "cached_ohlc woo/ohlcv-0-sample.json": "candles of a minute",
+    "cached_ohlc hashkey/ohlcv-0-sample.json": "candles of a minute",
+    "cached_ohlc p2b/ohlcv-0-sample.json": "candles of a minute",
+    "cached_ohlc bithumb/ohlcv-0-sample.json": "candles of a minute",
+    "cached_ohlc btcmarkets/ohlcv-0-sample.json": "candles of a minute",
     # Trimmed to what an endpoint leaves out on purpose
     "market_prices bigone/tickers-0-sample.json": "only PCX-BTC: no dollar quote",
     "market_prices bitvavo/tickers-0-sample.json": "only ADA-BTC: no dollar quote",

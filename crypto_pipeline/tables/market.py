@@ -139,8 +139,9 @@ class Candle(
             raise ValueError(f"interval {self.interval!r} is not one of {', '.join(INTERVALS)}")
         if not self.low <= min(self.open, self.close) <= max(self.open, self.close) <= self.high:
             raise ValueError("low, open, close and high contradict one another")
-        if self.timestamp.timestamp() % min(INTERVALS[self.interval], 60):
-            raise ValueError("timestamp is not the open time of a candle")
+        # Days begin at midnight somewhere, hours everywhere: this tells 1m candles sold as 5m.
+        if self.timestamp.timestamp() % min(INTERVALS[self.interval], 3600):
+            raise ValueError(f"timestamp is not the open time of a {self.interval} candle")
         return self
 
     def finished(self, observed_at: datetime) -> bool:
