@@ -9,7 +9,7 @@ from pathlib import Path
 
 from crypto_pipeline import caps
 from crypto_pipeline.sources import SOURCES, Source
-from crypto_pipeline.tables import DATA, MANAGEMENT, Row
+from crypto_pipeline.tables import DATA, MANAGEMENT, VIEWS, Row, View
 
 ROOT = Path(__file__).parents[1]
 
@@ -22,7 +22,20 @@ def tables() -> str:
     for title, models in (("Data", DATA), ("Management and monitoring", MANAGEMENT)):
         parts.append(f"## {title}\n")
         parts += [_table(model) for model in models]
+    parts.append("## Views\n")
+    parts += [_view(view) for view in VIEWS]
     return "\n".join(parts)
+
+
+def _view(view: View) -> str:
+    lines = [
+        f"### {view.name}\n",
+        f"{view.description}\n",
+        "| column | meaning |",
+        "| --- | --- |",
+        *(f"| {name} | {meaning} |" for name, meaning in view.columns),
+    ]
+    return "\n".join(lines) + "\n"
 
 
 def _table(model: type[Row]) -> str:
@@ -34,10 +47,11 @@ def _table(model: type[Row]) -> str:
         "replace": "the whole table is replaced",
     }[table.write]
     key = f"; key: {', '.join(table.key)}" if table.key else ""
+    kept = f"; kept for {table.keep.days} days by default" if table.keep else ""
     lines = [
         f"### {table.name}\n",
         f"{table.description}\n",
-        f"Group {table.group}; {written}{key}.\n",
+        f"Group {table.group}; {written}{key}{kept}.\n",
         "| column | type | unit | range | meaning |",
         "| --- | --- | --- | --- | --- |",
     ]

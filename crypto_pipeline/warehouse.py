@@ -27,7 +27,9 @@ from pydantic_core import to_json
 from crypto_pipeline.agreement import IDENTIFY, STATEMENTS
 from crypto_pipeline.tables import (
     DATA,
+    GROUPS,
     TABLES,
+    VIEWS,
     CachedMarketData,
     Coin,
     ConnectionAttempt,
@@ -37,6 +39,7 @@ from crypto_pipeline.tables import (
     RotationState,
     Row,
     SourceHealth,
+    WorkerRun,
 )
 
 if TYPE_CHECKING:
@@ -371,6 +374,7 @@ class Warehouse:
                     connection.execute(
                         f'ALTER TABLE {table.name} ADD COLUMN "{column.name}" {column.type}'
                     )
+        _create_views(connection)
         for target, said, comment in _comments(connection):
             if said != comment:
                 connection.execute(f"COMMENT ON {target} IS {_literal(comment)}")
@@ -410,6 +414,27 @@ class Warehouse:
                 except Damaged:
                     self._put_aside(batch, staged)
                     raise
+
+    def record(self, rows: Sequence[Row]) -> None:
+        """Write rows of the management tables in one short transaction.
+
+        Runs are completed with what their collections left. Raises Locked, and then nothing was
+        written; unlike a collection, what is recorded can be recorded again.
+        """
+        batch = Batch("", datetime.now(UTC))
+        batch.add("", rows)
+        with tempfile.TemporaryDirectory(prefix="crypto_pipeline_") as folder:
+            staged = _stage(batch, Path(folder))
+            runs = WorkerRun.table.name
+            if runs in staged:
+                staged[runs] = _with_records(staged[runs])
+            with self.turn("writer", self.lock_wait_s) as mine:
+                if not mine:
+                    raise Locked(f"{self.path}: another collection is writing")
+                with self.connect() as connection, _transaction(connection):
+                    self.migrate(connection)
+                    for name, relation in staged.items():
+                        _write_table(connection, TABLES[name], relation)
 
     def waiting(self) -> list[Path]:
         """Collections in the spool, oldest first."""
@@ -543,6 +568,43 @@ def _load(
     return receipt
 
 
+@contextmanager
+def _transaction(connection: duckdb.DuckDBPyConnection) -> Iterator[None]:
+    connection.execute("BEGIN TRANSACTION")
+    try:
+        yield
+    except BaseException:
+        connection.execute("ROLLBACK")
+        raise
+    connection.execute("COMMIT")
+
+
+def _with_records(relation: str) -> str:
+    """Runs with the endpoints they asked and the rows they brought, from data_collections."""
+    groups = {
+        group: ", ".join(_literal(m.table.name) for m in DATA if m.table.group == group)
+        for group in GROUPS
+    }
+    sums = ", ".join(
+        f"coalesce(sum(stored) FILTER (feeds IN ({names})), 0)::BIGINT AS {group}_records"
+        for group, names in groups.items()
+    )
+    replaced = ", ".join(
+        f"coalesce(brought.{name}, 0) AS {name}"
+        for name in ("endpoints_asked", "endpoints_answered", *(f"{g}_records" for g in groups))
+    )
+    return (
+        f"SELECT run.* REPLACE ({replaced}, coalesce(brought.kind, run.collection_type) "
+        f"AS collection_type) FROM ({relation}) run LEFT JOIN (SELECT collection_id, "
+        "any_value(collection_type) AS kind, "
+        "count(*) FILTER (outcome <> 'skipped') AS endpoints_asked, "
+        "count(*) FILTER (outcome IN ('ok', 'unchanged', 'empty')) AS endpoints_answered, "
+        f"{sums} FROM data_collections "
+        f"WHERE collection_id IN (SELECT run_id FROM ({relation})) GROUP BY collection_id) brought "
+        "ON brought.collection_id = run.run_id"
+    )
+
+
 def _violations(connection: duckdb.DuckDBPyConnection, model: type[Row]) -> str | None:
     """Columns of the rows just written that lie outside their declared bounds."""
     bounded = [(c.name, op, bound) for c in model.table.columns for op, bound in c.bounds]
@@ -668,6 +730,24 @@ def ddl(model: type[Row]) -> str:
     return f"CREATE TABLE {model.table.name} (\n    {columns}\n)"
 
 
+def _create_views(connection: duckdb.DuckDBPyConnection) -> None:
+    """Bring the views to their declarations; touches nothing in the file that is as it should be.
+
+    DuckDB keeps a view's SQL in its own words, so the declared one is put into the same words, as
+    a temporary view, before they are compared.
+    """
+    body = "SELECT regexp_replace(sql, '^CREATE (TEMP )?VIEW \\S+ AS ', '') FROM duckdb_views()"
+    for view in VIEWS:
+        connection.execute(f"CREATE OR REPLACE TEMP VIEW as_declared AS {view.sql}")
+        declared = connection.execute(f"{body} WHERE view_name = 'as_declared'").fetchone()
+        here = connection.execute(
+            f"{body} WHERE view_name = ? AND database_name = current_database()", [view.name]
+        ).fetchone()
+        if here != declared:
+            connection.execute(f"CREATE OR REPLACE VIEW {view.name} AS {view.sql}")
+    connection.execute("DROP VIEW IF EXISTS temp.as_declared")
+
+
 def _layout(connection: duckdb.DuckDBPyConnection) -> dict[str, list[str]]:
     """The columns of each table that is in the file."""
     here: dict[str, list[str]] = {}
@@ -687,6 +767,9 @@ def _comments(connection: duckdb.DuckDBPyConnection) -> list[tuple[str, str | No
     of_tables = dict(
         connection.execute(f"SELECT table_name, comment FROM duckdb_tables() {where}").fetchall()
     )
+    of_views = dict(
+        connection.execute(f"SELECT view_name, comment FROM duckdb_views() {where}").fetchall()
+    )
     of_columns = {
         (table, column): comment
         for table, column, comment in connection.execute(
@@ -701,6 +784,11 @@ def _comments(connection: duckdb.DuckDBPyConnection) -> list[tuple[str, str | No
             meaning = f"{c.description} [{c.unit}]" if c.unit else c.description
             target = f'COLUMN {table.name}."{c.name}"'
             found.append((target, of_columns.get((table.name, c.name)), meaning))
+    for view in VIEWS:
+        found.append((f"VIEW {view.name}", of_views.get(view.name), view.description))
+        for name, meaning in view.columns:
+            target = f'COLUMN {view.name}."{name}"'
+            found.append((target, of_columns.get((view.name, name)), meaning))
     return found
 
 

@@ -9,7 +9,7 @@ import pytest
 from pydantic import ValidationError
 
 from crypto_pipeline import assets, docs
-from crypto_pipeline.tables import DATA, TABLES, Candle, GasPrice, MarketPrice, Row
+from crypto_pipeline.tables import DATA, TABLES, VIEWS, Candle, GasPrice, MarketPrice, Row, View
 from crypto_pipeline.tables.spec import TableError, Text, column
 from crypto_pipeline.warehouse import Warehouse
 
@@ -67,6 +67,36 @@ def test_the_file_has_the_declared_columns_and_comments(name: str, tmp_path: Pat
         assert comment.startswith(c.description)
         assert c.unit is None or comment.endswith(f"[{c.unit}]")
     assert about == (table.description,)
+
+
+@pytest.mark.parametrize("view", VIEWS, ids=lambda v: v.name)
+def test_every_column_of_a_view_has_its_meaning(view: View, tmp_path: Path) -> None:
+    warehouse = Warehouse(tmp_path / "x.duckdb")
+    with warehouse.connect() as connection:
+        warehouse.migrate(connection)
+    found = warehouse.query(
+        "SELECT column_name, comment FROM duckdb_columns() WHERE table_name = ? "
+        "ORDER BY column_index",
+        [view.name],
+    )
+    assert tuple(found) == view.columns
+    about = warehouse.query("SELECT comment FROM duckdb_views() WHERE view_name = ?", [view.name])
+    assert about == [(view.description,)]
+    assert len(warehouse.query(f"SELECT * FROM {view.name}")) == 1
+    section = docs.tables().split(f"### {view.name}\n")[1].split("### ")[0]
+    assert all(f"| {name} | {meaning} |" in section for name, meaning in view.columns)
+
+
+def test_a_view_is_replaced_when_its_declaration_changes_and_only_then(tmp_path: Path) -> None:
+    warehouse = Warehouse(tmp_path / "x.duckdb")
+    with warehouse.connect() as connection:
+        warehouse.migrate(connection)
+        before = connection.execute("SELECT view_oid FROM duckdb_views()").fetchall()
+        warehouse.migrate(connection)
+        assert connection.execute("SELECT view_oid FROM duckdb_views()").fetchall() == before
+        connection.execute("CREATE OR REPLACE VIEW worker_stats AS SELECT 1 AS old")
+        warehouse.migrate(connection)
+    assert warehouse.query("SELECT total_ui_collections FROM worker_stats") == [(0,)]
 
 
 @pytest.mark.parametrize("model", DATA, ids=lambda m: m.table.name)

@@ -23,6 +23,7 @@ from crypto_pipeline.tables import (
     Provider,
     Row,
     SourceHealth,
+    WorkerRun,
 )
 from crypto_pipeline.warehouse import (
     STORAGE,
@@ -211,6 +212,89 @@ def test_totals_are_told(warehouse: Warehouse) -> None:
     warehouse.write(batch("c1", price("alpha", "BTC", 1)))
     receipt = warehouse.write(batch("c2", price("alpha", "BTC", 2, "c2")))
     assert receipt.totals["market_prices"] == 2
+
+
+# What the sensors record
+
+
+def finished(run: str, job: str, kind: str | None, status: str = "SUCCESS") -> WorkerRun:
+    return WorkerRun(
+        run_id=run,
+        job=job,
+        collection_type=kind,
+        status=status,
+        launched_by="manual",
+        created_at=NOW,
+        started_at=NOW,
+        finished_at=NOW + timedelta(seconds=3),
+        duration_s=3,
+    )
+
+
+def collected(run: str, kind: str, **stored: int) -> Batch:
+    """The account of a collection that brought so many new rows to these tables."""
+    made = Batch(run, NOW)
+    for table, rows in stored.items():
+        endpoint = f"alpha.{table}"
+        about = outcome(run, endpoint).model_copy(
+            update={"feeds": table, "collection_type": kind, "records": rows, "rows": rows}
+        )
+        made.add("", [about])
+        if table == "news_articles":
+            made.add(endpoint, [article(f"https://{run}/{n}", run) for n in range(rows)])
+        else:
+            made.add(endpoint, [price("alpha", f"C{n}", 1, run) for n in range(rows)])
+    return made
+
+
+def test_runs_are_recorded_once_with_what_they_brought(warehouse: Warehouse) -> None:
+    warehouse.write(collected("c1", "ui", market_prices=4))
+    warehouse.write(collected("c2", "both", market_prices=2, news_articles=5))
+    runs = [
+        finished("c1", "ui_collection", "ui"),
+        finished("c2", "full_collection", "both"),
+        finished("c3", "ui_collection", "ui", "FAILURE"),
+        finished("c4", "maintenance", None),
+    ]
+    warehouse.record(runs)
+    warehouse.record(runs)
+    assert warehouse.query(
+        "SELECT run_id, endpoints_asked, ui_records, historical_records FROM worker_runs ORDER BY 1"
+    ) == [("c1", 1, 4, 0), ("c2", 2, 2, 5), ("c3", 0, 0, 0), ("c4", 0, 0, 0)]
+
+
+def test_averages_are_of_a_group_s_records_by_its_own_collections(warehouse: Warehouse) -> None:
+    for n in range(3):
+        warehouse.write(collected(f"u{n}", "ui", market_prices=4))
+    warehouse.write(collected("h", "historical", news_articles=10))
+    warehouse.write(collected("b", "both", market_prices=8, news_articles=20))
+    warehouse.record(
+        [
+            *(finished(f"u{n}", "ui_collection", "ui") for n in range(3)),
+            finished("h", "historical_collection", "historical"),
+            finished("b", "full_collection", "both"),
+            finished("m", "maintenance", None),
+        ]
+    )
+    (stats,) = warehouse.query(
+        "SELECT total_ui_collections, total_historical_collections, total_records_saved, "
+        "average_records_per_ui_collection, average_records_per_historical_collection, "
+        "average_seconds_per_ui_collection FROM worker_stats"
+    )
+    assert stats == (4, 2, 50, 5.0, 15.0, 3.0)
+    (status,) = warehouse.query(
+        "SELECT ui_collections, historical_collections, total_records_saved, last_ui_collection "
+        "FROM worker_status"
+    )
+    assert status == (4, 2, 50, NOW + timedelta(seconds=3))
+
+
+def test_while_the_file_is_locked_nothing_is_recorded(warehouse: Warehouse) -> None:
+    warehouse.write(batch("c1", price("alpha", "BTC", 1)))
+    with held(warehouse.path), pytest.raises(Locked):
+        warehouse.record([finished("c1", "ui_collection", "ui")])
+    assert warehouse.waiting() == []
+    assert count(warehouse, "worker_runs") == 0
 
 
 # The agreed view

@@ -38,6 +38,15 @@ from crypto_pipeline.tables.pools import (
     SourcePool,
 )
 from crypto_pipeline.tables.spec import Row, Table
+from crypto_pipeline.tables.views import VIEWS, View
+from crypto_pipeline.tables.worker import (
+    Alert,
+    FailureLog,
+    ScheduleCompliance,
+    ScheduleConfig,
+    SystemMetrics,
+    WorkerRun,
+)
 
 DATA: tuple[type[Row], ...] = (
     MarketPrice,
@@ -71,8 +80,14 @@ MANAGEMENT: tuple[type[Row], ...] = (
     Coin,
     AgreedRange,
     SchemaMigration,
+    WorkerRun,
+    FailureLog,
+    Alert,
+    SystemMetrics,
+    ScheduleConfig,
+    ScheduleCompliance,
 )
-"""The tables a collection keeps about itself."""
+"""The tables collections and sensors keep about the pipeline itself."""
 
 TABLES: dict[str, type[Row]] = {model.table.name: model for model in (*DATA, *MANAGEMENT)}
 
@@ -85,6 +100,8 @@ __all__ = [
     "MANAGEMENT",
     "TABLES",
     "AgreedRange",
+    "VIEWS",
+    "Alert",
     "BlockchainStats",
     "CachedMarketData",
     "Candle",
@@ -92,6 +109,7 @@ __all__ = [
     "ConnectionAttempt",
     "DataCollection",
     "DefiTvl",
+    "FailureLog",
     "FundingRate",
     "GasPrice",
     "GlobalMarket",
@@ -105,12 +123,17 @@ __all__ = [
     "RotationChange",
     "RotationState",
     "Row",
+    "ScheduleCompliance",
+    "ScheduleConfig",
     "SchemaMigration",
     "SentimentMetric",
     "SourceHealth",
     "SourcePool",
     "StablecoinSupply",
+    "SystemMetrics",
     "Table",
     "TrendingCoin",
+    "View",
     "WhaleTransaction",
+    "WorkerRun",
 ]

@@ -1,5 +1,7 @@
 """Tables that every collection writes about itself, its sources and what it refused."""
 
+from datetime import timedelta
+
 from crypto_pipeline.tables.spec import (
     Amount,
     Count,
@@ -26,7 +28,12 @@ class Provider(Row, table="providers", group="management", write="replace", key=
 
 
 class ConnectionAttempt(
-    Row, table="connection_attempts", group="management", time="started_at", key=()
+    Row,
+    table="connection_attempts",
+    group="management",
+    time="started_at",
+    key=(),
+    keep=timedelta(days=30),
 ):
     """One HTTP exchange; retries are rows of their own. Secrets never appear in it."""
 
@@ -49,6 +56,7 @@ class DataCollection(
     group="management",
     time="started_at",
     key=("collection_id", "endpoint"),
+    keep=timedelta(days=30),
 ):
     """How one endpoint ended in one collection.
 
@@ -95,7 +103,14 @@ class SourceHealth(
     last_modified: Text | None = optional("For the next conditional request")
 
 
-class RejectedRow(Row, table="rejected_rows", group="management", time="rejected_at", key=()):
+class RejectedRow(
+    Row,
+    table="rejected_rows",
+    group="management",
+    time="rejected_at",
+    key=(),
+    keep=timedelta(days=30),
+):
     """One record that was refused, why, and the record itself: the quarantine.
 
     At most 50 records an endpoint and collection are kept; data_collections has the full count.

@@ -86,7 +86,8 @@ class Column:
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """What a table is, apart from its columns: group, key, and how rows are written."""
+    """What a table is, apart from its columns: group, key, how rows are written, and for how long
+    they are kept (None: for ever)."""
 
     name: str
     group: str
@@ -94,6 +95,7 @@ class Table:
     key: tuple[str, ...]
     time: str | None
     window: timedelta | None
+    keep: timedelta | None
     universe: bool
     any_of: tuple[str, ...]
     columns: tuple[Column, ...]
@@ -133,6 +135,7 @@ class Row(BaseModel):
         key: tuple[str, ...] = (),
         time: str | None = None,
         window: timedelta | None = None,
+        keep: timedelta | None = None,
         universe: bool = False,
         any_of: tuple[str, ...] = (),
     ) -> None:
@@ -143,7 +146,7 @@ class Row(BaseModel):
                 raise TableError(f"table {table}: no column {asked!r} (has: {', '.join(names)})")
         if write != "append" and not key:
             raise TableError(f"table {table}: write={write!r} needs a key")
-        if window and not time:
+        if (window or keep) and not time:
             raise TableError(f"table {table}: a window needs the time column it is measured on")
         description = " ".join((cls.__doc__ or "").split())
         if not description:
@@ -159,6 +162,7 @@ class Row(BaseModel):
             key=key,
             time=time,
             window=window,
+            keep=keep,
             universe=universe,
             any_of=any_of,
             columns=columns,
