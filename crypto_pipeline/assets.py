@@ -125,27 +125,28 @@ def build_assets(progress: Progress | None = None, done: Done | None = None) -> 
         context: dg.AssetExecutionContext, config: CollectConfig, warehouse: WarehouseResource
     ) -> Iterator[dg.MaterializeResult[None] | dg.AssetObservation | dg.AssetCheckResult]:
         selected = {key.to_user_string() for key in context.selected_asset_keys}
+        checks = {key.asset_key.to_user_string() for key in context.selected_asset_check_keys}
         chosen = [model for model in DATA if model.table.name in selected]
         groups = {model.table.group for model in chosen}
         whole = selected == {m.table.name for m in DATA if m.table.group in groups}
         kind = "manual" if not whole else "both" if len(groups) > 1 else groups.pop()
-        try:
-            collection = collect(
-                [model.table.name for model in chosen],
-                context.run.run_id,
-                warehouse=warehouse.warehouse,
-                kind=kind,
-                force=config.force,
-                progress=progress,
-            )
-        except WarehouseError as problem:
-            raise dg.Failure(str(problem), allow_retries=False) from None
+        with warehouse.warehouse.at_work(context.run.run_id):
+            try:
+                collection = collect(
+                    [model.table.name for model in chosen],
+                    context.run.run_id,
+                    warehouse=warehouse.warehouse,
+                    kind=kind,
+                    force=config.force,
+                    progress=progress,
+                )
+            except WarehouseError as problem:
+                raise dg.Failure(str(problem), allow_retries=False) from None
         if done:
             done(collection)
         _log(context, collection)
         if collection.failed:
             raise dg.Failure(collection.failed, allow_retries=False)
-        checks = {key.asset_key.to_user_string() for key in context.selected_asset_check_keys}
         for model in chosen:
             yield from report(model, collection, with_check=model.table.name in checks)
 

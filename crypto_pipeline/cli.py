@@ -1,7 +1,7 @@
 """crypto-pipeline: the command line, for people.
 
-Exit codes: 0 done; 1 nothing could be collected or kept, or the budget is exceeded; 2 wrong usage
-or setting.
+Exit codes: 0 done; 1 nothing could be collected or kept, the budget is exceeded, or health found a
+reason; 2 wrong usage or setting.
 """
 
 import argparse
@@ -13,25 +13,23 @@ from collections.abc import Callable, Iterable, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from crypto_pipeline import settings
-from crypto_pipeline.sources import ENDPOINTS, SOURCES
-from crypto_pipeline.sources.spec import MAJORS
+from crypto_pipeline import settings, worker_commands
+from crypto_pipeline.console import err, out
+from crypto_pipeline.seen import COLLECTIONS
 from crypto_pipeline.warehouse import Memory, Warehouse, WarehouseError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from crypto_pipeline.collect import Collection, Result
-
-JOBS = {"ui": "ui_collection", "historical": "historical_collection", "both": "full_collection"}
 
 COLOURS = {
     "ok": "green",
@@ -40,12 +38,6 @@ COLOURS = {
     "skipped": "dim",
     "throttled": "yellow",
 }
-
-WIDE = 170
-"""Columns where nobody looks at a terminal: a log or a pipe."""
-
-out = Console(width=None if sys.stdout.isatty() else WIDE)
-err = Console(stderr=True)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -81,10 +73,12 @@ def _parser() -> argparse.ArgumentParser:
         return added
 
     added = command("collect", collect, "Run a collection now and record it in the run history.")
-    added.add_argument("what", nargs="?", choices=list(JOBS), default="both")
+    added.add_argument("what", nargs="?", choices=list(COLLECTIONS), default="both")
     added.add_argument(
         "--force", action="store_true", help="ask what is not due too, never what told us to wait"
     )
+    for name, (run, about) in worker_commands.COMMANDS.items():
+        command(name, partial(_of_the_instance, run), about)
     added = command("sources", sources, "List every endpoint with its state.")
     added.add_argument(
         "--budget", action="store_true",
@@ -95,6 +89,12 @@ def _parser() -> argparse.ArgumentParser:
     added.add_argument("source", help="a source (kraken) or an endpoint (kraken.market_prices)")
     added.add_argument("--rows", type=int, default=5, help="rows to show of each endpoint")
     return parser
+
+
+def _of_the_instance(
+    run: Callable[[argparse.Namespace, Path], int], chosen: argparse.Namespace
+) -> int:
+    return run(chosen, instance_folder())
 
 
 # collect
@@ -111,7 +111,7 @@ def collect(chosen: argparse.Namespace) -> int:
     collected: list[Collection] = []
     with dg.DagsterInstance.get() as instance, _progress(quiet=chosen.json) as progress:
         definitions = build_definitions(progress, collected.append)
-        run = definitions.resolve_job_def(JOBS[chosen.what]).execute_in_process(
+        run = definitions.resolve_job_def(COLLECTIONS[chosen.what]).execute_in_process(
             instance=instance,
             run_config={
                 "ops": {STEP: {"config": {"force": chosen.force}}},
@@ -257,6 +257,8 @@ def sources(chosen: argparse.Namespace) -> int:
     """Every endpoint with its state; from the database when there is one."""
     if chosen.budget:
         return show_budget(chosen)
+    from crypto_pipeline.sources import ENDPOINTS, SOURCES  # noqa: PLC0415  (status needs none)
+
     memory = Warehouse(settings.database(), lock_wait_s=0.5).remember()
     listed = []
     for endpoint in ENDPOINTS.values():
@@ -306,6 +308,8 @@ def sources(chosen: argparse.Namespace) -> int:
 def show_budget(chosen: argparse.Namespace) -> int:
     """Calls and bytes a day of every source, against what it allows and what a day may cost."""
     from crypto_pipeline import budget, universe  # noqa: PLC0415
+    from crypto_pipeline.sources import SOURCES  # noqa: PLC0415
+    from crypto_pipeline.sources.spec import MAJORS  # noqa: PLC0415
 
     planned = budget.plan(
         SOURCES.values(),
@@ -353,6 +357,7 @@ def show_budget(chosen: argparse.Namespace) -> int:
 def try_source(chosen: argparse.Namespace) -> int:
     """Ask a source's endpoints now, whatever is due, and show rows, rejects and timing."""
     from crypto_pipeline.collect import gather  # noqa: PLC0415
+    from crypto_pipeline.sources import ENDPOINTS, SOURCES  # noqa: PLC0415
 
     name = chosen.source
     wanted = [e for e in ENDPOINTS.values() if name in (e.source.name, e.id)]

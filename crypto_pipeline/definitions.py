@@ -4,16 +4,18 @@ import dagster as dg
 
 from crypto_pipeline.assets import Done, build_assets, resources
 from crypto_pipeline.collect import Progress
+from crypto_pipeline.maintenance import every_day, maintenance
 from crypto_pipeline.schedules import JOBS, build_schedules, first_collection
+from crypto_pipeline.sensors import drain_spool, record_worker, watch_sensor
 
 
 def build_definitions(progress: Progress | None = None, done: Done | None = None) -> dg.Definitions:
     """The whole project; listeners hear of a collection run in this process."""
     return dg.Definitions(
         assets=[build_assets(progress, done)],
-        jobs=JOBS,
-        schedules=build_schedules(),
-        sensors=[first_collection],
+        jobs=[*JOBS, drain_spool, maintenance],
+        schedules=[*build_schedules(), every_day],
+        sensors=[first_collection, record_worker, watch_sensor],
         resources=resources(),
         executor=dg.in_process_executor,
     )

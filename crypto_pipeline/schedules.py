@@ -10,21 +10,15 @@ from typing import Any
 
 import dagster as dg
 
-from crypto_pipeline import settings
+from crypto_pipeline import history, settings
+from crypto_pipeline.seen import COLLECTIONS, CRONS, SCHEDULES
 from crypto_pipeline.tables import GROUPS, MarketPrice
+from crypto_pipeline.warehouse import Warehouse
 
 TIME_LIMIT = timedelta(minutes=15)
 """A run older than this is dead, whatever its status says: every request has a deadline."""
 
 STALE = timedelta(minutes=30)
-
-_OPEN = [
-    dg.DagsterRunStatus.NOT_STARTED,
-    dg.DagsterRunStatus.QUEUED,
-    dg.DagsterRunStatus.STARTING,
-    dg.DagsterRunStatus.STARTED,
-    dg.DagsterRunStatus.CANCELING,
-]
 
 
 def _job(name: str, groups: tuple[str, ...], description: str) -> Any:
@@ -39,16 +33,16 @@ def _job(name: str, groups: tuple[str, ...], description: str) -> Any:
 
 
 UI = _job(
-    "ui_collection",
+    COLLECTIONS["ui"],
     ("ui",),
     "Prices, the agreed view of them, gas and sentiment: every 5 minutes",
 )
 HISTORICAL = _job(
-    "historical_collection",
+    COLLECTIONS["historical"],
     ("historical",),
     "Candles, news, whales, chains, derivatives, DeFi and the whole market: every 15 minutes",
 )
-FULL = _job("full_collection", GROUPS, "Everything, once")
+FULL = _job(COLLECTIONS["both"], GROUPS, "Everything, once")
 
 JOBS = [UI, HISTORICAL, FULL]
 
@@ -56,11 +50,13 @@ JOBS = [UI, HISTORICAL, FULL]
 def in_the_way(instance: dg.DagsterInstance, job_name: str) -> str | None:
     """Why a run of this job should not start now, or None.
 
-    A run that has been going for longer than TIME_LIMIT died without saying so (the machine went
-    down, the process was killed): it is marked failed, so that it silences nothing.
+    A run that died without saying so (the machine went down, the process was killed) is marked
+    failed, so that it silences nothing: one that was at work at once, any other when it has been
+    going for longer than TIME_LIMIT.
     """
+    history.bury_dead(instance, Warehouse(settings.database()).died, job_name)
     now = datetime.now(UTC)
-    records = instance.get_run_records(dg.RunsFilter(job_name=job_name, statuses=_OPEN))
+    records = instance.get_run_records(dg.RunsFilter(job_name=job_name, statuses=history.OPEN))
     for record in records:
         age = now - record.create_timestamp.astimezone(UTC)
         if age <= TIME_LIMIT:
@@ -73,15 +69,15 @@ def in_the_way(instance: dg.DagsterInstance, job_name: str) -> str | None:
     return None
 
 
-def _schedule(name: str, job: Any, group: str, default: str) -> dg.ScheduleDefinition:
+def _schedule(job: Any, group: str) -> dg.ScheduleDefinition:
     def evaluate(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.SkipReason:
         reason = in_the_way(context.instance, job.name)
         return dg.SkipReason(reason) if reason else dg.RunRequest()
 
-    cron = settings.cron(group, default)
+    cron = settings.cron(group, CRONS[group])
     try:
         return dg.ScheduleDefinition(
-            name=name,
+            name=SCHEDULES[group],
             job=job,
             cron_schedule=cron,
             execution_timezone="UTC",
@@ -92,16 +88,13 @@ def _schedule(name: str, job: Any, group: str, default: str) -> dg.ScheduleDefin
     except dg.DagsterInvalidDefinitionError:
         raise settings.SettingError(
             f"{settings.cron_variable(group)}={cron!r} is not a cron expression; "
-            f"the default is {default!r}"
+            f"the default is {CRONS[group]!r}"
         ) from None
 
 
 def build_schedules() -> list[dg.ScheduleDefinition]:
     """The two schedules, on by default. The second starts two minutes off the first's beat."""
-    return [
-        _schedule("every_5_minutes", UI, "ui", "*/5 * * * *"),
-        _schedule("every_15_minutes", HISTORICAL, "historical", "2-59/15 * * * *"),
-    ]
+    return [_schedule(UI, "ui"), _schedule(HISTORICAL, "historical")]
 
 
 @dg.sensor(

@@ -4,7 +4,9 @@ Owns: the names of the variables and their defaults.
 """
 
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 
 
@@ -38,6 +40,71 @@ def upstream() -> str | None:
             "http://127.0.0.1:8900, or unset it to ask the real internet"
         )
     return url or None
+
+
+def webserver() -> str:
+    """CRYPTO_PIPELINE_WEBSERVER, where Dagster's UI is; default http://127.0.0.1:3000."""
+    url = os.environ.get("CRYPTO_PIPELINE_WEBSERVER", "").strip() or "http://127.0.0.1:3000"
+    if not url.startswith(("http://", "https://")):
+        raise SettingError(
+            f"CRYPTO_PIPELINE_WEBSERVER={url!r} is not a URL; give one such as "
+            "http://127.0.0.1:3000"
+        )
+    return url.rstrip("/")
+
+
+def alert_urls() -> list[str]:
+    """CRYPTO_PIPELINE_ALERT_URL: apprise URLs, spaces between them; default none."""
+    return os.environ.get("CRYPTO_PIPELINE_ALERT_URL", "").split()
+
+
+def least_free_bytes() -> int:
+    """CRYPTO_PIPELINE_LEAST_FREE_GB: with less room on the disk it is nearly full; default 2."""
+    return round(_number("CRYPTO_PIPELINE_LEAST_FREE_GB", 2) * 2**30)
+
+
+def keep_runs() -> timedelta:
+    """CRYPTO_PIPELINE_KEEP_RUNS_DAYS: how long Dagster's history is kept; default 7."""
+    return timedelta(days=_number("CRYPTO_PIPELINE_KEEP_RUNS_DAYS", 7))
+
+
+def keep(declared: Mapping[str, timedelta | None]) -> dict[str, timedelta]:
+    """CRYPTO_PIPELINE_KEEP_DAYS, such as market_prices:365,rejected_rows:7, over what the tables
+    declare; for_ever instead of a number keeps all. Tables that keep all are left out.
+    """
+    kept = dict(declared)
+    text = os.environ.get("CRYPTO_PIPELINE_KEEP_DAYS", "")
+    for part in filter(None, (p.strip() for p in text.split(","))):
+        table, _, days = part.partition(":")
+        if table not in kept:
+            raise SettingError(
+                f"CRYPTO_PIPELINE_KEEP_DAYS={text!r}: {table!r} is not a table with a time; "
+                f"these are: {', '.join(sorted(kept))}"
+            )
+        if days != "for_ever" and not (days.isdigit() and int(days) > 0):
+            raise SettingError(
+                f"CRYPTO_PIPELINE_KEEP_DAYS={text!r}: give days, such as {table}:90, or "
+                f"{table}:for_ever"
+            )
+        kept[table] = None if days == "for_ever" else timedelta(days=int(days))
+    return {table: age for table, age in kept.items() if age is not None}
+
+
+def archive() -> Path | None:
+    """CRYPTO_PIPELINE_ARCHIVE, a folder for the Parquet of what is pruned; default none."""
+    folder = os.environ.get("CRYPTO_PIPELINE_ARCHIVE", "").strip()
+    return Path(folder).absolute() if folder else None
+
+
+def _number(name: str, default: float) -> float:
+    text = os.environ.get(name, "").strip()
+    try:
+        number = float(text) if text else default
+    except ValueError:
+        number = -1.0
+    if not 0 <= number < 1e9:
+        raise SettingError(f"{name}={text!r}: give a number, such as {default:g}")
+    return number
 
 
 def universe() -> Universe:

@@ -14,9 +14,9 @@ import tempfile
 import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -39,6 +39,7 @@ from crypto_pipeline.tables import (
     RotationState,
     Row,
     SourceHealth,
+    Table,
     WorkerRun,
 )
 
@@ -60,6 +61,10 @@ LOCK_WAIT_S = 15.0
 
 MEMORY_WAIT_S = 1.0
 """How long a reader waits for what is remembered: the note beside the file says it as well."""
+
+WORTH_BYTES = 64 * 2**20
+WORTH_PART = 0.25
+"""Compacting rewrites the whole file: worth it for this much free room, and this part of it."""
 
 _LOCKED = ("could not set lock", "conflicting lock", "being used by another process")
 
@@ -228,6 +233,42 @@ class Warehouse:
             yield True
         finally:
             lock.release()
+
+    # Who is at work
+
+    def _sign(self, run_id: str) -> Path:
+        return self.path.with_name(f"{self.path.name}.{run_id}.run")
+
+    @contextmanager
+    def at_work(self, run_id: str) -> Iterator[None]:
+        """Show that a run lives: a lock that the system takes from a process however it ends."""
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        sign = self._sign(run_id)
+        lock = FileLock(sign)
+        lock.acquire()
+        try:
+            yield
+        finally:
+            sign.unlink(missing_ok=True)
+            lock.release()
+
+    def died(self, run_id: str) -> bool:
+        """Whether a run was at work and its process is gone; says so once."""
+        sign = self._sign(run_id)
+        try:
+            left = sign.stat()
+        except FileNotFoundError:
+            return False
+        lock = FileLock(sign)
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            return False
+        # The owner takes its sign away when it is done: then the one locked here is a new one.
+        gone = sign.stat().st_ino == left.st_ino
+        sign.unlink(missing_ok=True)
+        lock.release()
+        return gone
 
     # Reading
 
@@ -488,6 +529,141 @@ class Warehouse:
             with file.open("rb") as written:
                 os.fsync(written.fileno())
         unfinished.replace(self.spool / f"{name}.collection")
+
+    # Keeping it small
+
+    def prune(
+        self, keep: Mapping[str, timedelta], at: datetime, archive: Path | None = None
+    ) -> dict[str, int]:
+        """Drop the rows of whole days older than `keep` says, by table; returns how many.
+
+        With an archive they are first exported, a Parquet file a table and day. A crash between
+        the two exports them again, to the same file. Raises Locked, or OSError for the archive.
+        """
+        self._must_exist()
+        with self.turn("writer", self.lock_wait_s) as mine:
+            if not mine:
+                raise Locked(f"{self.path}: another collection is writing")
+            with self.connect() as connection:
+                here = _layout(connection)
+                cuts = {
+                    TABLES[name].table: (at - age).replace(
+                        hour=0, minute=0, second=0, microsecond=0
+                    )
+                    for name, age in keep.items()
+                    if name in here
+                }
+                if archive:
+                    for table, cut in cuts.items():
+                        _export(connection, table, cut, archive)
+                dropped = {}
+                with _transaction(connection):
+                    for table, cut in cuts.items():
+                        deleted = connection.execute(
+                            f'DELETE FROM {table.name} WHERE "{table.time}" < ?', [cut]
+                        ).fetchone()
+                        dropped[table.name] = int(deleted[0]) if deleted else 0
+                return {name: count for name, count in dropped.items() if count}
+
+    def compact(self, *, at_least: int = WORTH_BYTES) -> int:
+        """Write the file anew when that is worth it; returns the bytes won, 0 when it was not.
+
+        DuckDB reuses the room of deleted rows but does not give it back. The copy is made beside
+        the file, while a read-only connection keeps every writer out; it is brought to the disk,
+        compared, and only then takes the file's place in one step. Raises Locked.
+        """
+        self._must_exist()
+        with self.turn("writer", self.lock_wait_s) as mine:
+            if not mine:
+                raise Locked(f"{self.path}: another collection is writing")
+            beside = self.path.with_name(self.path.name + ".compacting")
+            _remove(beside)
+            with self.connect() as connection:
+                connection.execute("CHECKPOINT")
+                before = self.path.stat().st_size
+                free = _free_bytes(connection)
+            if free < at_least or free < WORTH_PART * before:
+                return 0
+            if shutil.disk_usage(self.path.parent).free < 2 * (before - free):
+                return 0
+            try:
+                self._replace_with_copy(beside)
+            finally:
+                _remove(beside)
+            return before - self.path.stat().st_size
+
+    def _replace_with_copy(self, beside: Path) -> None:
+        with duckdb.connect() as neither:
+            try:
+                neither.execute(f"ATTACH {_literal(self.path)} AS old (READ_ONLY)")
+            except duckdb.IOException as problem:
+                raise Locked(f"{self.path}: {_first_line(str(problem))}") from None
+            if self.path.with_name(self.path.name + ".wal").exists():
+                raise Locked(f"{self.path}: another program has just written to it")
+            neither.execute(
+                f"ATTACH {_literal(beside)} AS new (STORAGE_VERSION {_literal(STORAGE)})"
+            )
+            neither.execute("COPY FROM DATABASE old TO new")
+            rows = (
+                "SELECT table_name, estimated_size FROM duckdb_tables() "
+                "WHERE database_name = ? ORDER BY 1"
+            )
+            expected, found = (neither.execute(rows, [n]).fetchall() for n in ("old", "new"))
+            neither.execute("DETACH new")
+            if [name for name, _ in expected] != [name for name, _ in found]:
+                raise Damaged(f"the copy of {self.path} lacks tables; the file stays as it is")
+            with beside.open("rb") as written:
+                os.fsync(written.fileno())
+            beside.replace(self.path)
+            _sync_folder(self.path.parent)
+
+
+def _export(
+    connection: duckdb.DuckDBPyConnection, table: Table, cut: datetime, archive: Path
+) -> None:
+    """The rows before `cut`, a file a day, together with what the day's file has already."""
+    days = connection.execute(
+        f'SELECT DISTINCT "{table.time}"::DATE FROM {table.name} WHERE "{table.time}" < ?', [cut]
+    ).fetchall()
+    folder = archive / table.name
+    folder.mkdir(parents=True, exist_ok=True)
+    for (day,) in sorted(days):
+        target = folder / f"{day:%Y-%m-%d}.parquet"
+        beside = target.with_suffix(".unfinished")
+        rows = f"SELECT * FROM {table.name} WHERE \"{table.time}\"::DATE = DATE '{day}'"
+        if target.exists():
+            rows = f"SELECT * FROM read_parquet({_literal(target)}) UNION BY NAME ({rows})"
+        connection.execute(
+            f'COPY (FROM ({rows}) ORDER BY "{table.time}") TO {_literal(beside)} '
+            "(FORMAT parquet, COMPRESSION zstd)"
+        )
+        with beside.open("rb") as written:
+            os.fsync(written.fileno())
+        beside.replace(target)
+    _sync_folder(folder)
+
+
+def _free_bytes(connection: duckdb.DuckDBPyConnection) -> int:
+    found = connection.execute(
+        "SELECT block_size * free_blocks FROM pragma_database_size() "
+        "WHERE database_name = current_database()"
+    ).fetchone()
+    return int(found[0]) if found else 0
+
+
+def _remove(database: Path) -> None:
+    for file in (database, database.with_name(database.name + ".wal")):
+        file.unlink(missing_ok=True)
+
+
+def _sync_folder(folder: Path) -> None:
+    """Bring a rename to the disk, where folders can be opened for that."""
+    with suppress(OSError, PermissionError):
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
 
 
 # From rows to a relation DuckDB can read

@@ -1,0 +1,240 @@
+"""The books: Dagster's history written into the warehouse's tables, a little at a time.
+
+Owns: which runs, failures and ticks are new, and what became of each tick a schedule should have
+made.
+Must not know: how Dagster stores them, how tables are written.
+"""
+
+import hashlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any, Self
+
+import dagster as dg
+from pydantic import TypeAdapter
+
+from crypto_pipeline import history, settings
+from crypto_pipeline.seen import CRONS, JOB_OF, SCHEDULES, Run, Tick
+from crypto_pipeline.tables import FailureLog, Row, ScheduleCompliance, ScheduleConfig, WorkerRun
+from crypto_pipeline.warehouse import Warehouse
+
+RUNS_A_TIME = 200
+SLOTS_A_TIME = 500
+OVERLAP = timedelta(seconds=60)
+"""Runs are looked for a little before the last one seen: two processes write at once, and the one
+with the earlier time may be the later to arrive."""
+
+LATE = timedelta(minutes=1)
+OVERDUE = timedelta(minutes=10)
+"""A tick that did not come within this never will: of missed ticks Dagster makes up the latest."""
+
+UNSETTLED = timedelta(hours=1)
+"""A launched run that has not begun within this is taken as it is."""
+
+
+@dataclass(slots=True)
+class Cursor:
+    """How far the books go: the last change of a run, the runs at the seam, the last failed tick,
+    and each schedule's last slot with a final outcome.
+
+    said: what was last written of slots without one and of the schedules, so that it is written
+    again only when it changes.
+    """
+
+    runs: datetime = datetime(1970, 1, 1, tzinfo=UTC)
+    seam: dict[str, datetime] = field(default_factory=dict)
+    failures: datetime = datetime(1970, 1, 1, tzinfo=UTC)
+    slots: dict[str, datetime] = field(default_factory=dict)
+    crons: dict[str, str] = field(default_factory=dict)
+    said: dict[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def read(cls, text: str | None) -> Self:
+        return TypeAdapter(cls).validate_json(text) if text else cls()
+
+    def write(self) -> str:
+        return TypeAdapter(type(self)).dump_json(self).decode()
+
+
+def keep_books(instance: dg.DagsterInstance, warehouse: Warehouse, text: str | None) -> str:
+    """Write what is new since the cursor, and give the new cursor. Raises WarehouseError, and then
+    the old cursor still stands: nothing is written twice, or lost.
+    """
+    history.bury_dead(instance, warehouse.died)
+    cursor = Cursor.read(text)
+    rows: list[Row] = [
+        *_runs(instance, cursor),
+        *_failed_ticks(instance, cursor),
+        *_compliance(instance, cursor),
+    ]
+    config = _config(instance)
+    if _news(cursor, "config", config):
+        rows += config
+    if rows:
+        warehouse.record(rows)
+    return cursor.write()
+
+
+def _runs(instance: dg.DagsterInstance, cursor: Cursor) -> Iterator[Row]:
+    after = cursor.runs - OVERLAP if cursor.runs.year > 1970 else cursor.runs
+    for changed_at, run in history.finished_runs(instance, after, RUNS_A_TIME):
+        if run.id in cursor.seam:
+            continue
+        cursor.seam[run.id] = changed_at
+        cursor.runs = max(cursor.runs, changed_at)
+        yield _run(run)
+        if run.status == "FAILURE":
+            yield FailureLog(
+                failure_id=run.id,
+                kind="run",
+                name=run.job,
+                run_id=run.id,
+                message=history.why_failed(instance, run.id),
+                failed_at=run.finished_at or changed_at,
+            )
+    oldest = cursor.runs - 2 * OVERLAP
+    cursor.seam = {run: at for run, at in cursor.seam.items() if at > oldest}
+
+
+def _run(run: Run) -> WorkerRun:
+    lasted = None
+    if run.started_at and run.finished_at:
+        lasted = max(0.0, (run.finished_at - run.started_at).total_seconds())
+    return WorkerRun(
+        run_id=run.id,
+        job=run.job,
+        collection_type=run.collection_type,
+        status=run.status,
+        launched_by=run.launched_by,
+        created_at=run.created_at,
+        started_at=run.started_at,
+        finished_at=run.finished_at,
+        duration_s=lasted,
+    )
+
+
+def _failed_ticks(instance: dg.DagsterInstance, cursor: Cursor) -> Iterator[Row]:
+    since = cursor.failures
+    for kind, name, tick in history.failed_ticks(instance, since):
+        if tick.at > since:
+            cursor.failures = max(cursor.failures, tick.at)
+            yield FailureLog(
+                failure_id=f"{name} {tick.at.isoformat()}",
+                kind=kind,
+                name=name,
+                message=(tick.reason or "no reason was recorded")[:2000],
+                failed_at=tick.at,
+            )
+
+
+# Schedules
+
+
+def _config(instance: dg.DagsterInstance) -> list[Row]:
+    groups = {name: group for group, name in SCHEDULES.items()}
+    return [
+        ScheduleConfig(
+            schedule=s.name,
+            job=JOB_OF[s.name],
+            cron=s.cron,
+            timezone=s.timezone,
+            variable=settings.cron_variable(groups[s.name]),
+            enabled=s.on,
+            last_tick_at=s.ticks[0].at if s.ticks else None,
+            next_tick_at=s.next_at,
+        )
+        for s in history.see(instance).collecting
+    ]
+
+
+def _compliance(instance: dg.DagsterInstance, cursor: Cursor) -> Iterator[Row]:
+    now = datetime.now(UTC)
+    for group, name in SCHEDULES.items():
+        after = cursor.slots.get(name)
+        on_since, ticks = history.schedule_ticks(
+            instance, name, after or now - timedelta(days=1), 2 * SLOTS_A_TIME
+        )
+        if on_since is None:
+            cursor.slots[name] = now
+            continue
+        cron = settings.cron(group, CRONS[group])
+        if cursor.crons.setdefault(name, cron) != cron:
+            cursor.crons[name] = cron
+            after = now  # what the old expression expected is not held against the new one
+        start = max(after or now - timedelta(days=1), on_since - timedelta(seconds=1))
+        yield from _slots(instance, cursor, name, cron, start, ticks)
+
+
+def _slots(
+    instance: dg.DagsterInstance,
+    cursor: Cursor,
+    name: str,
+    cron: str,
+    after: datetime,
+    ticks: list[Tick],
+) -> Iterator[Row]:
+    """What became of each slot of a schedule. The cursor moves over those that will not change."""
+    now = datetime.now(UTC)
+    by_slot = {tick.at: tick for tick in ticks}
+    latest = max(by_slot, default=after)
+    runs = _launched(instance, ticks)
+    settled, open_rows = True, []
+    for number, slot in enumerate(history.beats(cron, after)):
+        if slot > now or number == SLOTS_A_TIME:
+            break
+        tick = by_slot.get(slot)
+        if tick is None and slot >= latest and now - slot < OVERDUE:
+            break
+        row = _slot(name, slot, tick, runs)
+        final = row.outcome != "launched" or now - slot > UNSETTLED
+        settled = settled and final
+        if settled:
+            cursor.slots[name] = slot
+            yield row
+        else:
+            open_rows.append(row)
+    if _news(cursor, name, open_rows):
+        yield from open_rows
+
+
+def _launched(instance: dg.DagsterInstance, ticks: list[Tick]) -> Mapping[str, Run]:
+    wanted = [run_id for tick in ticks for run_id in tick.run_ids]
+    if not wanted:
+        return {}
+    records = instance.get_run_records(dg.RunsFilter(run_ids=wanted))
+    return {record.dagster_run.run_id: history.run_of(record) for record in records}
+
+
+def _slot(
+    name: str, slot: datetime, tick: Tick | None, runs: Mapping[str, Run]
+) -> ScheduleCompliance:
+    row = ScheduleCompliance(schedule=name, expected_at=slot, outcome="missed")
+    if tick is None:
+        row.reason = "no daemon was running"
+        return row
+    row.actual_at = tick.ended_at
+    row.run_id = next(iter(tick.run_ids), None)
+    run = runs.get(row.run_id or "")
+    if tick.status == "SKIPPED":
+        row.outcome, row.reason = "skipped", tick.reason
+    elif tick.status == "FAILURE":
+        row.outcome, row.reason = "failed", (tick.reason or "")[:500] or None
+    elif run is None or (run.started_at is None and not run.finished):
+        row.outcome = "launched"
+    elif run.started_at is None:
+        row.outcome, row.reason = "failed", f"the run ended as {run.status} before it began"
+    else:
+        delay = max(0.0, (run.started_at - slot).total_seconds())
+        row.started_at, row.delay_s = run.started_at, delay
+        row.outcome = "late" if delay > LATE.total_seconds() else "on_time"
+    return row
+
+
+def _news(cursor: Cursor, about: str, rows: list[Any]) -> bool:
+    """Whether rows say something else than they did last time."""
+    words = hashlib.sha256(repr(rows).encode()).hexdigest() if rows else ""
+    if cursor.said.get(about, "") == words:
+        return False
+    cursor.said[about] = words
+    return bool(rows)

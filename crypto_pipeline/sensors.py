@@ -1,0 +1,89 @@
+"""The sensors: the books kept, the watch held, and what waits in the spool drained.
+
+Owns: how often, and what Dagster hears of it.
+Must not know: what is written or looked for. A database that cannot be opened is a reason to wait,
+never a failure.
+See https://docs.dagster.io/guides/automate/sensors
+"""
+
+import logging
+from pathlib import Path
+
+import dagster as dg
+
+from crypto_pipeline import settings
+from crypto_pipeline.assets import WarehouseResource
+from crypto_pipeline.books import keep_books
+from crypto_pipeline.history import OPEN, see
+from crypto_pipeline.seen import DRAIN
+from crypto_pipeline.warehouse import Locked, Warehouse, WarehouseError
+from crypto_pipeline.watch import watch
+
+log = logging.getLogger(__name__)  # the context's log would leave a file a tick
+
+LOCK_WAIT_S = 0.4
+"""A sensor comes again soon: it does not stand in the way to wait."""
+
+
+def _warehouse() -> Warehouse:
+    return Warehouse(settings.database(), lock_wait_s=LOCK_WAIT_S)
+
+
+@dg.sensor(
+    name="record_worker",
+    minimum_interval_seconds=30,
+    default_status=dg.DefaultSensorStatus.RUNNING,
+    description="Writes finished runs, failures and what became of each tick into the warehouse",
+)
+def record_worker(context: dg.SensorEvaluationContext) -> dg.SkipReason:
+    """One look at what is new for all runs, where a run status sensor handles five a tick."""
+    warehouse = _warehouse()
+    if warehouse.waiting():
+        return dg.SkipReason("collections wait in the spool: their runs are recorded after them")
+    try:
+        cursor = keep_books(context.instance, warehouse, context.cursor)
+    except WarehouseError as problem:
+        return dg.SkipReason(f"nothing recorded: {problem}")
+    if cursor == context.cursor:
+        return dg.SkipReason("nothing is new")
+    context.update_cursor(cursor)
+    return dg.SkipReason("recorded what is new")
+
+
+@dg.op(description="Write what waits in the spool into the database")
+def drain(context: dg.OpExecutionContext, warehouse: WarehouseResource) -> None:
+    try:
+        drained = warehouse.warehouse.drain()
+    except Locked as problem:
+        context.log.warning(f"the spool waits on: {problem}")
+    else:
+        context.log.info(f"{drained} collections left the spool")
+
+
+@dg.job(
+    name=DRAIN,
+    executor_def=dg.in_process_executor,
+    description="Writes the collections that wait in the spool; the watch launches it",
+)
+def drain_spool() -> None:
+    drain()
+
+
+@dg.sensor(
+    name="watch",
+    job_name=DRAIN,
+    minimum_interval_seconds=60,
+    default_status=dg.DefaultSensorStatus.RUNNING,
+    description="Opens and closes alerts, takes metrics, and drains the spool when it can",
+)
+def watch_sensor(context: dg.SensorEvaluationContext) -> dg.RunRequest | dg.SkipReason:
+    collecting = any(schedule.on for schedule in see(context.instance).collecting)
+    home = Path(context.instance.root_directory)
+    found = watch(_warehouse(), context.cursor, home, collecting=collecting)
+    context.update_cursor(found.cursor)
+    for alert in found.opened:
+        log.warning("%s: %s %s: %s", alert.severity, alert.kind, alert.subject, alert.message)
+    draining = context.instance.get_runs(dg.RunsFilter(job_name=DRAIN, statuses=OPEN), limit=1)
+    if found.drain and not draining:
+        return dg.RunRequest()
+    return dg.SkipReason(f"{len(found.opened)} alerts opened, {len(found.closed)} closed")

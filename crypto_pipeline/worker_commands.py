@@ -1,0 +1,176 @@
+"""The commands that ask after the worker and turn it on and off.
+
+Dagster's webserver is asked where it runs; else the instance is opened, which costs the import of
+Dagster.
+"""
+
+import argparse
+import json
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from rich.markup import escape
+from rich.table import Table
+
+from crypto_pipeline import settings, worker
+from crypto_pipeline.console import err, out
+from crypto_pipeline.seen import SCHEDULES, Seen
+from crypto_pipeline.warehouse import Warehouse
+from crypto_pipeline.webserver import Refused, Webserver
+
+LOCK_WAIT_S = 0.3
+"""A question is not worth more waiting: what the file would say is then left out, and that said."""
+
+
+def look(home: Path) -> Seen:
+    """What is to be seen of Dagster now, the quickest way there is."""
+    server = Webserver.find(home)
+    if server:
+        return server.seen
+    from crypto_pipeline import history  # noqa: PLC0415  (only where no webserver answers)
+
+    with history.instance() as instance:
+        return history.see(instance)
+
+
+def _warehouse() -> Warehouse:
+    return Warehouse(settings.database(), lock_wait_s=LOCK_WAIT_S)
+
+
+def status(chosen: argparse.Namespace, home: Path) -> int:
+    """Say what the worker does and did."""
+    answer = worker.status(look(home), worker.kept(_warehouse()))
+    if chosen.json:
+        return _print_json(answer)
+    out.print("[green]running" if answer["is_running"] else "[yellow]not running")
+    for name in ("ui", "historical"):
+        last = _when(answer[f"last_{name}_collection"])
+        out.print(f"{answer[f'{name}_collections']:,} {name} collections, the last {last}")
+    out.print(f"{answer['total_records_saved']:,} rows saved")
+    for job in answer["running_now"]:
+        out.print(f"[green]{job} is running now")
+    for job in answer["scheduler_jobs"]:
+        out.print(f"{job['id']}: next {_when(job['next_run_time'])}")
+    if answer["open_alerts"] or answer["collections_waiting"]:
+        out.print(
+            f"[yellow]{answer['open_alerts']} alerts open, "
+            f"{answer['collections_waiting']} collections waiting in the spool"
+        )
+    if answer["database"] != "ok":
+        out.print(f"[yellow]{escape(answer['database'])}")
+    for error in answer["recent_errors"]:
+        out.print(f"[red]{_when(error['timestamp'])} {escape(error['error'])}", soft_wrap=True)
+    return 0
+
+
+def stats(chosen: argparse.Namespace, home: Path) -> int:
+    """Say all that the worker ever did."""
+    answer = worker.stats(look(home), worker.kept(_warehouse()))
+    if chosen.json:
+        return _print_json(answer)
+    table = Table(box=None, pad_edge=False, show_header=False)
+    for name, value in answer.items():
+        shown = f"{value:,}" if isinstance(value, int | float) else value or "–"
+        table.add_row(name.replace("_", " "), str(shown))
+    out.print(table)
+    return 0
+
+
+def schedules(chosen: argparse.Namespace, home: Path) -> int:
+    """List the schedules with their last and next ticks, and their punctuality."""
+    listed = worker.schedules(look(home), worker.kept(_warehouse()))
+    if chosen.json:
+        return _print_json(listed)
+    table = Table(box=None, pad_edge=False)
+    for title in ("schedule", "job", "cron (UTC)", "", "last", "next", "in 24 h"):
+        table.add_column(title, no_wrap=True)
+    for row in listed:
+        counts = ", ".join(f"{n} {what}" for what, n in row["last_24h"].items() if n)
+        last = f"{_when(row['last_tick'])} {(row['last_outcome'] or '').lower()}"
+        table.add_row(
+            row["id"],
+            row["name"],
+            row["cron"],
+            "[green]on" if row["enabled"] else "[yellow]off",
+            last,
+            _when(row["next_run_time"]),
+            counts,
+        )
+    out.print(table)
+    return 0
+
+
+def health(chosen: argparse.Namespace, home: Path) -> int:
+    """Say whether all is well; exit code 1 and the reasons when it is not."""
+    warehouse = _warehouse()
+    answer = worker.health(look(home), worker.kept(warehouse), warehouse)
+    if chosen.json:
+        _print_json(answer)
+    else:
+        out.print("[green]healthy" if answer["healthy"] else "[red]unhealthy")
+        for reason in answer["reasons"]:
+            out.print(f"  [red]{escape(reason)}", soft_wrap=True)
+        for warning in answer["warnings"]:
+            out.print(f"  [yellow]{escape(warning)}", soft_wrap=True)
+    return 0 if answer["healthy"] else 1
+
+
+def start(chosen: argparse.Namespace, home: Path) -> int:
+    """Turn both schedules on."""
+    return _turn(chosen, home, on=True)
+
+
+def stop(chosen: argparse.Namespace, home: Path) -> int:
+    """Turn both schedules off; a collection that runs now ends, and `collect` still works."""
+    return _turn(chosen, home, on=False)
+
+
+def _turn(chosen: argparse.Namespace, home: Path, *, on: bool) -> int:
+    names = list(SCHEDULES.values())
+    server = Webserver.find(home)
+    if server:
+        try:
+            server.turn(names, on=on)
+        except Refused as problem:
+            err.print(f"[red]{escape(str(problem))}")
+            return 1
+    else:
+        from crypto_pipeline import history  # noqa: PLC0415
+
+        with history.instance() as instance:
+            history.turn(instance, names, on=on)
+    seen = look(home)
+    answer: dict[str, Any] = {
+        "success": all(schedule.on == on for schedule in seen.collecting),
+        "is_running": worker.running(seen),
+        "schedules": {schedule.name: schedule.on for schedule in seen.collecting},
+    }
+    if chosen.json:
+        _print_json(answer)
+    else:
+        for name, is_on in answer["schedules"].items():
+            out.print(f"{name} is {'[green]on' if is_on else '[yellow]off'}")
+        if on and not answer["is_running"]:
+            out.print("[yellow]the daemon is not running: `make dev` starts it")
+    return 0 if answer["success"] else 1
+
+
+COMMANDS: Mapping[str, tuple[Callable[[argparse.Namespace, Path], int], str]] = {
+    "status": (status, "What the worker does and did."),
+    "stats": (stats, "All that the worker ever did, with averages."),
+    "schedules": (schedules, "The schedules, their last and next ticks, their punctuality."),
+    "health": (health, "Whether all is well; exit code 1 and the reasons when not."),
+    "start": (start, "Turn both schedules on."),
+    "stop": (stop, "Turn both schedules off; collect still works."),
+}
+
+
+def _print_json(answer: Any) -> int:
+    print(json.dumps(answer, ensure_ascii=False))
+    return 0
+
+
+def _when(text: str | None) -> str:
+    return f"{datetime.fromisoformat(text):%d %b %H:%M:%S} UTC" if text else "never"
