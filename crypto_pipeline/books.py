@@ -78,7 +78,8 @@ def keep_books(instance: dg.DagsterInstance, warehouse: Warehouse, text: str | N
 
 def _runs(instance: dg.DagsterInstance, cursor: Cursor) -> Iterator[Row]:
     after = cursor.runs - OVERLAP if cursor.runs.year > 1970 else cursor.runs
-    for changed_at, run in history.finished_runs(instance, after, RUNS_A_TIME):
+    limit = RUNS_A_TIME + len(cursor.seam)
+    for changed_at, run in history.finished_runs(instance, after, limit):
         if run.id in cursor.seam:
             continue
         cursor.seam[run.id] = changed_at
@@ -156,7 +157,7 @@ def _compliance(instance: dg.DagsterInstance, cursor: Cursor) -> Iterator[Row]:
             instance, name, after or now - timedelta(days=1), 2 * SLOTS_A_TIME
         )
         if on_since is None:
-            cursor.slots[name] = now
+            cursor.slots.pop(name, None)
             continue
         cron = settings.cron(group, CRONS[group])
         if cursor.crons.setdefault(name, cron) != cron:

@@ -10,7 +10,7 @@ import os
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from functools import partial
@@ -103,13 +103,13 @@ def _of_the_instance(
 def collect(chosen: argparse.Namespace) -> int:
     """Run one of the jobs in this process, as Dagster would, and sum it up."""
     instance_folder()
-    import dagster as dg  # noqa: PLC0415  (two seconds that other commands need not pay)
-
-    from crypto_pipeline.assets import STEP  # noqa: PLC0415
+    from crypto_pipeline.assets import STEP  # noqa: PLC0415  (Dagster: others need not pay for it)
+    from crypto_pipeline.books import keep_books  # noqa: PLC0415
     from crypto_pipeline.definitions import build_definitions  # noqa: PLC0415
+    from crypto_pipeline.history import open_instance  # noqa: PLC0415
 
     collected: list[Collection] = []
-    with dg.DagsterInstance.get() as instance, _progress(quiet=chosen.json) as progress:
+    with open_instance() as instance, _progress(quiet=chosen.json) as progress:
         definitions = build_definitions(progress, collected.append)
         run = definitions.resolve_job_def(COLLECTIONS[chosen.what]).execute_in_process(
             instance=instance,
@@ -119,6 +119,8 @@ def collect(chosen: argparse.Namespace) -> int:
             },
             raise_on_error=False,
         )
+        with suppress(WarehouseError):  # then the sensor keeps them, when a daemon runs
+            keep_books(instance, Warehouse(settings.database(), lock_wait_s=1), None)
     for collection in collected:
         _sum_up(collection, chosen.json)
     if not run.success:

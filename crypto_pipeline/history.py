@@ -58,7 +58,7 @@ OVER = [
 ]
 
 
-def instance() -> dg.DagsterInstance:
+def open_instance() -> dg.DagsterInstance:
     """The instance of DAGSTER_HOME.
 
     Two processes that make its storage in the same moment trip over each other once: the loser

@@ -547,22 +547,20 @@ class Warehouse:
             with self.connect() as connection:
                 here = _layout(connection)
                 cuts = {
-                    TABLES[name].table: (at - age).replace(
-                        hour=0, minute=0, second=0, microsecond=0
-                    )
+                    name: (at - age).replace(hour=0, minute=0, second=0, microsecond=0)
                     for name, age in keep.items()
                     if name in here
                 }
                 if archive:
-                    for table, cut in cuts.items():
-                        _export(connection, table, cut, archive)
+                    for name, cut in cuts.items():
+                        _export(connection, TABLES[name].table, cut, archive)
                 dropped = {}
                 with _transaction(connection):
-                    for table, cut in cuts.items():
+                    for name, cut in cuts.items():
                         deleted = connection.execute(
-                            f'DELETE FROM {table.name} WHERE "{table.time}" < ?', [cut]
+                            f'DELETE FROM {name} WHERE "{TABLES[name].table.time}" < ?', [cut]
                         ).fetchone()
-                        dropped[table.name] = int(deleted[0]) if deleted else 0
+                        dropped[name] = int(deleted[0]) if deleted else 0
                 return {name: count for name, count in dropped.items() if count}
 
     def compact(self, *, at_least: int = WORTH_BYTES) -> int:

@@ -31,7 +31,7 @@ def look(home: Path) -> Seen:
         return server.seen
     from crypto_pipeline import history  # noqa: PLC0415  (only where no webserver answers)
 
-    with history.instance() as instance:
+    with history.open_instance() as instance:
         return history.see(instance)
 
 
@@ -139,7 +139,7 @@ def _turn(chosen: argparse.Namespace, home: Path, *, on: bool) -> int:
     else:
         from crypto_pipeline import history  # noqa: PLC0415
 
-        with history.instance() as instance:
+        with history.open_instance() as instance:
             history.turn(instance, names, on=on)
     seen = look(home)
     answer: dict[str, Any] = {

@@ -1,0 +1,258 @@
+"""The watch: alerts opened once, closed when over, told; and the spool drained."""
+
+import json
+import threading
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import pytest
+
+from crypto_pipeline import sensors
+from crypto_pipeline.definitions import build_definitions
+from crypto_pipeline.sources import ENDPOINTS
+from crypto_pipeline.tables import SourceHealth
+from crypto_pipeline.warehouse import Batch, Warehouse
+from crypto_pipeline.watch import Round, watch
+from crypto_pipeline_tests.test_dagster import instance
+from crypto_pipeline_tests.test_warehouse import batch, count, held, outcome, price
+
+__all__ = ["instance"]
+
+ENDPOINT = next(e for e in ENDPOINTS.values() if e.table.table.name == "gas_prices")
+
+
+def look(warehouse: Warehouse, cursor: str | None = None, collecting: bool = True) -> Round:
+    return watch(warehouse, cursor, warehouse.path.parent, collecting=collecting)
+
+
+def kinds(found: Round) -> list[tuple[str, str]]:
+    return [(alert.kind, alert.subject) for alert in found.opened]
+
+
+def health(hours_ago: float, circuit: str = "closed") -> SourceHealth:
+    at = datetime.now(UTC) - timedelta(hours=hours_ago)
+    return SourceHealth(
+        endpoint=ENDPOINT.id,
+        source=ENDPOINT.source.name,
+        outcome="ok" if circuit == "closed" else "unreachable",
+        reason=None if circuit == "closed" else "HTTP 500",
+        circuit=circuit,
+        consecutive_failures=0 if circuit == "closed" else 5,
+        asked_at=at,
+        succeeded_at=at,
+        next_allowed_at=at + timedelta(hours=3),
+    )
+
+
+def remember(warehouse: Warehouse, name: str, *rows: Any) -> None:
+    made = Batch(name, datetime.now(UTC))
+    made.add("", rows)
+    warehouse.write(made)
+
+
+def test_an_alert_is_opened_once_and_closed_when_it_is_over(warehouse: Warehouse) -> None:
+    remember(warehouse, "c1", health(30))
+    first = look(warehouse)
+    assert kinds(first) == [("stale_table", "gas_prices")]
+    assert first.opened[0].severity == "critical"
+    again = look(warehouse, first.cursor)
+    assert (again.opened, again.closed) == ([], [])
+    assert warehouse.query("SELECT kind, closed_at FROM alerts") == [("stale_table", None)]
+    remember(warehouse, "c2", health(0))
+    over = look(warehouse, again.cursor)
+    assert [alert.kind for alert in over.closed] == ["stale_table"]
+    ((closed_at, lasted),) = warehouse.query("SELECT closed_at, closed_at > opened_at FROM alerts")
+    assert closed_at
+    assert lasted
+
+
+def test_tables_that_nobody_fills_on_purpose_are_not_stale(warehouse: Warehouse) -> None:
+    remember(warehouse, "c1", health(30))
+    assert kinds(look(warehouse, collecting=False)) == []
+
+
+def test_a_watch_that_forgot_goes_on_with_what_the_file_has(warehouse: Warehouse) -> None:
+    remember(warehouse, "c1", health(0, "open"))
+    assert kinds(look(warehouse)) == [("open_circuit", ENDPOINT.id)]
+    assert kinds(look(warehouse, None)) == []
+    remember(warehouse, "c2", health(0))
+    assert len(look(warehouse, None).closed) == 1
+    assert count(warehouse, "alerts") == 1
+
+
+def test_many_rejects_are_an_alert(warehouse: Warehouse) -> None:
+    about = outcome("c1").model_copy(
+        update={"records": 30, "rejects": 20, "rows": 10, "started_at": datetime.now(UTC)}
+    )
+    remember(warehouse, "c1", about)
+    (alert,) = look(warehouse).opened
+    assert (alert.kind, alert.subject) == ("many_rejects", "alpha.market_prices")
+    assert alert.message.startswith("20 records were refused and 10 accepted")
+
+
+def test_a_source_and_a_coin_that_disagree_are_alerts(warehouse: Warehouse) -> None:
+    now = datetime.now(UTC)
+    rows = [
+        price(source, f"C{n}", usd, market_cap=1e9, timestamp=now)
+        for n in range(6)
+        for source, usd in (("a", 100), ("b", 101), ("c", 100.5), ("mad", 50))
+    ]
+    split = [price(s, "XYZ", usd, market_cap=cap, timestamp=now)
+             for s, usd, cap in (("a", 10, 2e9), ("b", 20, None))]  # fmt: skip
+    warehouse.write(batch("c1", *rows, *split, at=now))
+    found = look(warehouse).opened
+    assert [(a.kind, a.subject) for a in found] == [
+        ("price_disagreement", "mad"),
+        ("price_disagreement", "XYZ"),
+    ]
+    assert found[0].message == "6 of its 6 prices are more than 5% off the others'"
+
+
+def test_a_full_disk_is_an_alert(warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CRYPTO_PIPELINE_LEAST_FREE_GB", "9999999")
+    assert kinds(look(warehouse)) == [("disk_full", str(warehouse.path.parent))]
+
+
+def test_a_damaged_file_is_an_alert(warehouse: Warehouse) -> None:
+    warehouse.path.write_bytes(b"rubbish" * 9999)
+    (alert,) = look(warehouse).opened
+    assert (alert.kind, alert.severity) == ("database", "critical")
+
+
+def test_metrics_are_taken(warehouse: Warehouse) -> None:
+    remember(warehouse, "c1", health(0, "open"))
+    cursor = look(warehouse).cursor
+    look(warehouse, cursor)
+    (row,) = warehouse.query(
+        "SELECT endpoints_known, endpoints_failing, endpoints_resting, open_alerts, "
+        "database_bytes > 0, disk_free_bytes > 0 FROM system_metrics"
+    )
+    assert row == (1, 1, 1, 1, True, True)
+
+
+# Told
+
+
+class Listener:
+    """What an alert URL was told."""
+
+    def __init__(self) -> None:
+        told: list[dict[str, Any]] = []
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                body = self.rfile.read(int(self.headers["Content-Length"]))
+                told.append(json.loads(body))
+                self.send_response(200)
+                self.end_headers()
+
+            def log_message(self, *_: object) -> None:
+                """Quiet."""
+
+        self.told = told
+        self.server = HTTPServer(("127.0.0.1", 0), Handler)
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+
+    @property
+    def url(self) -> str:
+        return f"json://127.0.0.1:{self.server.server_port}/hook"
+
+
+@pytest.fixture
+def listener() -> Iterator[Listener]:
+    made = Listener()
+    yield made
+    made.server.shutdown()
+    made.server.server_close()
+
+
+def test_alerts_are_told_once_and_their_end_too(
+    warehouse: Warehouse, listener: Listener, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    remember(warehouse, "c1", health(30))
+    cursor = look(warehouse).cursor
+    monkeypatch.setenv("CRYPTO_PIPELINE_ALERT_URL", "json://127.0.0.1:9/nobody")
+    cursor = look(warehouse, cursor).cursor
+    monkeypatch.setenv("CRYPTO_PIPELINE_ALERT_URL", listener.url)
+    for _ in range(2):
+        cursor = look(warehouse, cursor).cursor
+    assert len(listener.told) == 1
+    assert listener.told[0]["message"].startswith("critical: stale_table gas_prices: no source")
+    assert warehouse.query("SELECT notified_at IS NOT NULL FROM alerts") == [(True,)]
+    remember(warehouse, "c2", health(0))
+    look(warehouse, cursor)
+    assert listener.told[1]["message"] == "over: stale_table gas_prices"
+
+
+def test_while_the_file_is_locked_the_watch_goes_on(
+    warehouse: Warehouse, listener: Listener, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CRYPTO_PIPELINE_ALERT_URL", listener.url)
+    monkeypatch.setattr("crypto_pipeline.watch.SPOOL_PATIENCE", timedelta(0))
+    remember(warehouse, "c1", health(30))
+    cursor = look(warehouse).cursor
+    with held(warehouse.path):
+        assert warehouse.write(batch("c2", price("alpha", "BTC", 1, "c2"))).spooled
+        locked = look(warehouse, cursor)
+    assert kinds(locked) == [("waiting_spool", str(warehouse.spool))]
+    assert locked.closed == []
+    assert not locked.drain
+    assert len(listener.told) == 2
+    free = look(warehouse, locked.cursor)
+    assert free.drain
+    assert count(warehouse, "alerts") == 2
+    assert not look(warehouse, free.cursor).drain
+
+
+def test_what_waits_in_the_spool_is_drained_by_a_run(
+    warehouse: Warehouse, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sensors, "LOCK_WAIT_S", 0.2)
+    warehouse.write(batch("c1", price("alpha", "BTC", 1)))
+    with held(warehouse.path):
+        warehouse.write(batch("c2", price("alpha", "BTC", 2, "c2")))
+    with dg.build_sensor_context(instance=instance) as context:
+        assert isinstance(sensors.watch_sensor(context), dg.RunRequest)
+        assert isinstance(sensors.watch_sensor(context), dg.SkipReason)
+    job = build_definitions().resolve_job_def("drain_spool")
+    assert job.execute_in_process(instance=instance).success
+    assert warehouse.waiting() == []
+    assert count(warehouse, "market_prices") == 2
+
+
+def test_a_drain_of_a_locked_file_is_no_failure(
+    warehouse: Warehouse, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("crypto_pipeline.warehouse.LOCK_WAIT_S", 0.2)
+    warehouse.write(batch("c1", price("alpha", "BTC", 1)))
+    with held(warehouse.path):
+        job = build_definitions().resolve_job_def("drain_spool")
+        assert job.execute_in_process(instance=instance).success
+
+
+def test_no_url_is_ever_shown(
+    warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv("CRYPTO_PIPELINE_ALERT_URL", "nonsense://s3cr3t@nowhere")
+    remember(warehouse, "c1", health(30))
+    look(warehouse)
+    said = [r.getMessage() for r in caplog.records if r.name.startswith("crypto_pipeline")]
+    assert said
+    assert not any("s3cr3t" in words for words in said)
+
+
+def test_the_optional_extra_is_named_when_it_is_missing(
+    warehouse: Warehouse,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setitem(__import__("sys").modules, "apprise", None)
+    monkeypatch.setenv("CRYPTO_PIPELINE_ALERT_URL", "json://127.0.0.1:9")
+    remember(warehouse, "c1", health(30))
+    assert look(warehouse).opened
+    assert "pip install 'crypto-pipeline[alerts]'" in caplog.text
