@@ -104,7 +104,7 @@ def collect(chosen: argparse.Namespace) -> int:
     """Run one of the jobs in this process, as Dagster would, and sum it up."""
     instance_folder()
     from crypto_pipeline.assets import STEP  # noqa: PLC0415  (Dagster: others need not pay for it)
-    from crypto_pipeline.books import keep_books  # noqa: PLC0415
+    from crypto_pipeline.books import keep_books, lately  # noqa: PLC0415
     from crypto_pipeline.definitions import build_definitions  # noqa: PLC0415
     from crypto_pipeline.history import open_instance  # noqa: PLC0415
 
@@ -120,7 +120,7 @@ def collect(chosen: argparse.Namespace) -> int:
             raise_on_error=False,
         )
         with suppress(WarehouseError):  # then the sensor keeps them, when a daemon runs
-            keep_books(instance, Warehouse(settings.database(), lock_wait_s=1), None)
+            keep_books(instance, Warehouse(settings.database(), lock_wait_s=1), lately())
     for collection in collected:
         _sum_up(collection, chosen.json)
     if not run.success:

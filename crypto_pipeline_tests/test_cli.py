@@ -4,13 +4,20 @@ import json
 import os
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
 
 import pytest
 
 from crypto_pipeline import budget, cli, docs, settings
 from crypto_pipeline.settings import SettingError, Universe
 from crypto_pipeline.sources import ENDPOINTS, SOURCES
+from crypto_pipeline.tables import TABLES, VIEWS
+from crypto_pipeline.warehouse import Warehouse
+from crypto_pipeline.watch import watch
+from crypto_pipeline.webserver import Webserver
 from crypto_pipeline_tests.upstream import Rule, Samples, Upstream
 
 
@@ -28,7 +35,7 @@ def upstream(server: Upstream, monkeypatch: pytest.MonkeyPatch) -> Upstream:
     return server
 
 
-def call(*arguments: str, code: int = 0) -> str:
+def call(*arguments: str, code: int = 0, both: bool = False) -> str:
     done = subprocess.run(
         [sys.executable, "-m", "crypto_pipeline.cli", *arguments],
         capture_output=True,
@@ -38,6 +45,8 @@ def call(*arguments: str, code: int = 0) -> str:
         check=False,
     )
     assert done.returncode == code, done.stdout + done.stderr
+    if both:
+        return done.stdout + done.stderr
     return done.stdout if code == 0 else done.stderr
 
 
@@ -62,6 +71,68 @@ def test_a_collection_is_run_recorded_and_summed_up(upstream: Upstream) -> None:
         if outcome != "skipped":
             assert listed[name]["outcome"] == outcome
             assert listed[name]["next_allowed_call"]
+
+
+NOTHING = {
+    "alerts": "nothing is wrong",
+    "failure_logs": "nothing failed",
+    "rejected_rows": "the samples hold nothing to refuse",
+    "schedule_compliance": "no schedule has ticked",
+}
+"""Tables that a good collection by hand leaves empty, and why; other tests fill them."""
+
+
+def test_every_table_and_view_is_filled(upstream: Upstream) -> None:
+    call("collect", "both")
+    warehouse = Warehouse(settings.database())
+    watch(warehouse, None, settings.database().parent, collecting=True)
+    names = [*TABLES, *(view.name for view in VIEWS)]
+    counts = {name: warehouse.query(f"SELECT count(*) FROM {name}")[0][0] for name in names}
+    assert {name for name, count in counts.items() if not count} == set(NOTHING)
+    (status,) = warehouse.query(
+        "SELECT schedules_enabled, ui_collections, historical_collections, "
+        "total_records_saved = (SELECT sum(stored) FROM data_collections) FROM worker_status"
+    )
+    assert status == (2, 1, 1, True)
+    said = json.loads(call("status", "--json"))
+    assert said["asked"] == "instance"
+    assert not said["is_running"]
+    assert said["ui_collections"] == said["historical_collections"] == 1
+    assert "rows saved" in call("status")
+    assert "the daemon is not running" in call("health", code=1, both=True)
+    assert "average records per ui collection" in call("stats")
+    assert "every_15_minutes" in call("schedules")
+
+
+def test_stop_and_start_work_without_a_webserver(upstream: Upstream) -> None:
+    stopped = json.loads(call("stop", "--json"))
+    assert stopped["schedules"] == {"every_15_minutes": False, "every_5_minutes": False}
+    assert "every_5_minutes is on" in call("start")
+    listed = {row["id"]: row["enabled"] for row in json.loads(call("schedules", "--json"))}
+    assert listed == {"every_15_minutes": True, "every_5_minutes": True}
+
+
+def test_a_webserver_of_another_instance_is_not_asked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Other(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            self.rfile.read(int(self.headers["Content-Length"]))
+            self.send_response(200)
+            self.end_headers()
+            info = "local_artifact_storage:\n  config:\n    base_dir: /somewhere/else\n"
+            data = {"data": {"instance": {"info": info}, "repositoriesOrError": {"nodes": []}}}
+            self.wfile.write(json.dumps(data).encode())
+
+        def log_message(self, *_: object) -> None:
+            """Quiet."""
+
+    with HTTPServer(("127.0.0.1", 0), Other) as other:
+        threading.Thread(target=other.serve_forever, daemon=True).start()
+        url = f"http://127.0.0.1:{other.server_port}"
+        monkeypatch.setenv("CRYPTO_PIPELINE_WEBSERVER", url)
+        assert Webserver.find(tmp_path) is None
+        other.shutdown()
 
 
 def test_a_collection_that_gets_nothing_says_so_and_exits_1(upstream: Upstream) -> None:
