@@ -17,7 +17,17 @@ agreement    the SQL of the agreed view over all sources
 warehouse    the DuckDB file: the only module that knows duckdb
 assets       the tables as Dagster assets, and the step that collects them
 schedules    jobs, the two schedules, and the sensor that starts the first collection
+seen         what is seen of Dagster from outside: names and shapes
+webserver    Dagster's webserver, asked over plain HTTP
+history      Dagster's runs and ticks, read from the instance; runs that died
+books        that history written into the warehouse's tables
+watch        what is wrong now: alerts and metrics
+sensors      the books and the watch on their beat, and the spool drained
+maintenance  what is old goes, daily
+worker       status, stats, schedules, health
 definitions  what Dagster loads
 docs         the generated reference
+console      where the command line prints
 cli          crypto-pipeline, for people
+worker_commands  those of its commands that ask after the worker
 """

@@ -110,6 +110,12 @@ def environment() -> str:
         "# CRYPTO_PIPELINE_UNIVERSE=top:250",
         "# CRYPTO_PIPELINE_UI_CRON=*/5 * * * *",
         "# CRYPTO_PIPELINE_HISTORICAL_CRON=2-59/15 * * * *",
+        "# CRYPTO_PIPELINE_WEBSERVER=http://127.0.0.1:3000",
+        "# CRYPTO_PIPELINE_KEEP_RUNS_DAYS=7",
+        "# CRYPTO_PIPELINE_KEEP_DAYS=market_prices:365,rejected_rows:7",
+        "# CRYPTO_PIPELINE_ARCHIVE=archive",
+        "# CRYPTO_PIPELINE_LEAST_FREE_GB=2",
+        "# CRYPTO_PIPELINE_ALERT_URL=ntfy://my-topic",
         "",
         "# API keys: a source that needs one is skipped without it.",
     ]
