@@ -19,8 +19,11 @@ collect: $(VENV)/ready
 demo: $(VENV)/ready
 	$(BIN)/python -m crypto_pipeline_tests.demo
 
+# A script's background job comes with SIGINT ignored, and then Dagster heeds SIGTERM no more either.
 dev: $(VENV)/ready
-	exec $(BIN)/dagster dev -w workspace.yaml -h 127.0.0.1 -p 3000
+	exec $(BIN)/python -c 'import os, signal, sys; signal.signal(signal.SIGINT, signal.SIG_DFL); \
+		os.execv(sys.argv[1], sys.argv[1:])' \
+		$(BIN)/dagster dev -w workspace.yaml -h 127.0.0.1 -p 3000
 
 lint: $(VENV)/dev-ready
 	$(BIN)/ruff check

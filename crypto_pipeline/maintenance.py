@@ -33,22 +33,32 @@ def prune_history(instance: dg.DagsterInstance, before: datetime) -> int:
     take the asset for one that was never made.
     """
     kept = _latest_runs(instance)
-    deleted = 0
-    cursor = None
-    while True:
-        filters = dg.RunsFilter(statuses=OVER, created_before=before)
-        records = instance.get_run_records(filters, limit=RUNS_A_TIME, cursor=cursor)
-        for record in records:
-            run_id = cursor = record.dagster_run.run_id
-            if run_id not in kept:
-                instance.delete_run(run_id)
-                deleted += 1
-        if len(records) < RUNS_A_TIME:
-            break
     storage = instance.event_log_storage
+    filters = dg.RunsFilter(statuses=OVER, created_before=before)
+    limit = RUNS_A_TIME + len(kept)
+    deleted = 0
+    while True:
+        records = instance.get_run_records(filters, limit=limit)
+        old = [r.dagster_run.run_id for r in records if r.dagster_run.run_id not in kept]
+        for run_id in old:
+            instance.delete_run(run_id)
+            if isinstance(storage, SqliteEventLogStorage):
+                _remove_files(instance, storage, run_id)
+        deleted += len(old)
+        if len(records) < limit:
+            break
     if isinstance(storage, SqliteEventLogStorage):
         _sweep(instance, storage)
     return deleted
+
+
+def _remove_files(
+    instance: dg.DagsterInstance, storage: SqliteEventLogStorage, run_id: str
+) -> None:
+    """A run's own database and its folder of logs, which `delete_run` leaves behind."""
+    for ending in ("", "-wal", "-shm"):
+        Path(storage.path_for_shard(run_id) + ending).unlink(missing_ok=True)
+    shutil.rmtree(Path(instance.storage_directory()) / run_id, ignore_errors=True)
 
 
 def _latest_runs(instance: dg.DagsterInstance) -> set[str]:
@@ -62,8 +72,8 @@ def _latest_runs(instance: dg.DagsterInstance) -> set[str]:
 
 
 def _sweep(instance: dg.DagsterInstance, storage: SqliteEventLogStorage) -> None:
-    """What `delete_run` leaves behind: a database and a folder of logs a run, rows of checks, and
-    the free room in the databases that stay."""
+    """What else is left behind: files of runs that are deleted in the UI, rows of checks, and the
+    free room in the databases that stay."""
     known = {run.run_id for run in instance.get_runs()}
     index = Path(storage.path_for_shard("index"))
     for file in index.parent.iterdir():

@@ -185,7 +185,7 @@ def test_a_crash_while_compacting_leaves_a_good_file(
 def test_old_runs_go_with_their_files_and_the_latest_materializations_stay(
     upstream: Upstream, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(maintenance, "FORGOTTEN_AFTER", timedelta(0))
+    monkeypatch.setattr(maintenance, "RUNS_A_TIME", 1)
     old = [materialize(instance, force=True).run_id for _ in range(3)]
     newest = materialize(instance, "market_prices", force=True).run_id
     home = Path(instance.root_directory)
@@ -207,6 +207,19 @@ def test_old_runs_go_with_their_files_and_the_latest_materializations_stay(
     checks = index.execute("SELECT DISTINCT run_id FROM asset_check_executions").fetchall()
     index.close()
     assert {run for (run,) in checks} <= {old[-1], newest}
+
+
+def test_files_of_runs_that_were_deleted_elsewhere_go_too(
+    upstream: Upstream, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gone = materialize(instance).run_id
+    instance.delete_run(gone)
+    shard = Path(instance.root_directory) / "history" / "runs" / f"{gone}.db"
+    maintenance.prune_history(instance, datetime.now(UTC))
+    assert shard.exists()  # it is young: its run may have begun just now
+    monkeypatch.setattr(maintenance, "FORGOTTEN_AFTER", timedelta(0))
+    maintenance.prune_history(instance, datetime.now(UTC))
+    assert not shard.exists()
 
 
 def test_young_runs_and_runs_that_go_on_stay(
