@@ -23,6 +23,7 @@ from benchmarks import prices
 from crypto_pipeline.collect import collect
 from crypto_pipeline.tables import DATA, MarketPrice
 from crypto_pipeline.warehouse import Warehouse
+from crypto_pipeline.warehouse.layout import migrate
 
 ROOT = Path(__file__).parents[1]
 
@@ -178,7 +179,7 @@ def storage(folder: Path, rows: int) -> None:
     big, small = Warehouse(folder / "big.duckdb"), Warehouse(folder / "small.duckdb")
     for warehouse in (big, small):
         with warehouse.connect() as connection:
-            warehouse.migrate(connection)
+            migrate(connection)
     with big.connect() as connection:
         empty = (folder / "big.duckdb").stat().st_size
         began = time.perf_counter()

@@ -14,7 +14,7 @@ budget       what the default schedule asks and downloads, against what is allow
 universe     which coins are kept, and which coin a ticker stands for
 collect      one collection: plan, fetch, extract, load, outcomes
 agreement    the SQL of the agreed view over all sources
-warehouse    the DuckDB file: the only module that knows duckdb
+warehouse    the DuckDB file: the only package that knows duckdb
 assets       the tables as Dagster assets, and the step that collects them
 schedules    jobs, the two schedules, and the sensor that starts the first collection
 seen         what is seen of Dagster from outside: names and shapes

@@ -42,7 +42,10 @@ centre AS (
     GROUP BY symbol
 )
 SELECT voice.*, abs(voice.price_usd / centre.price - 1) <= {TOLERANCE} AS agrees,
-    round((voice.price_usd / centre.price - 1) * 100, 1) AS off_pct
+    CASE WHEN abs(voice.price_usd / centre.price - 1) > {TOLERANCE}
+         THEN source || ' ' || price_usd || ': '
+              || round((voice.price_usd / centre.price - 1) * 100, 1) || ' % off'
+    END AS off
 FROM voice JOIN centre USING (symbol)
 WHERE centre.price IS NOT NULL
 """
@@ -76,8 +79,7 @@ WITH agreed AS (
         count(*) FILTER (agrees) AS sources,
         (max(price_usd) FILTER (agrees) / min(price_usd) FILTER (agrees) - 1) * 100 AS spread_pct,
         coalesce(
-            list(source || ' ' || price_usd || ': ' || off_pct || ' % off' ORDER BY source)
-                FILTER (NOT agrees),
+            list(off ORDER BY source) FILTER (NOT agrees),
             []) AS rejected,
         string_agg(source, ',' ORDER BY source) FILTER (agrees) AS provider,
         max(timestamp) FILTER (agrees) AS fetched_at

@@ -13,7 +13,6 @@ import duckdb
 import pytest
 
 from crypto_pipeline import maintenance, settings
-from crypto_pipeline import warehouse as module
 from crypto_pipeline.definitions import build_definitions
 from crypto_pipeline.settings import SettingError
 from crypto_pipeline.tables import TABLES
@@ -153,23 +152,23 @@ def test_a_crash_while_compacting_leaves_a_good_file(
     program = f"""
         import os, signal
         from pathlib import Path
-        from crypto_pipeline import warehouse as module
+        from crypto_pipeline.warehouse import Warehouse, upkeep
 
         def die(*_):
             os.kill(os.getpid(), signal.SIGKILL)
 
         if {where!r} == "fsync":
-            module.os.fsync = die
+            upkeep.os.fsync = die
         elif {where!r} == "replace":
-            module.Path.replace = die
+            upkeep.Path.replace = die
         else:
             import threading
             threading.Timer(0.02, die).start()
-        module.Warehouse(Path({str(warehouse.path)!r})).compact(at_least=1)
+        Warehouse(Path({str(warehouse.path)!r})).compact(at_least=1)
     """
     done = subprocess.run(
         [sys.executable, "-c", textwrap.dedent(program)],
-        cwd=Path(module.__file__).parents[1],
+        cwd=Path(__file__).parents[1],
         check=False,
     )
     assert done.returncode == -signal.SIGKILL

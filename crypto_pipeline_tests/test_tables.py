@@ -12,6 +12,7 @@ from crypto_pipeline import assets, docs
 from crypto_pipeline.tables import DATA, TABLES, VIEWS, Candle, GasPrice, MarketPrice, Row, View
 from crypto_pipeline.tables.spec import TableError, Text, column
 from crypto_pipeline.warehouse import Warehouse
+from crypto_pipeline.warehouse.layout import migrate
 
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
 PRICE = {
@@ -49,7 +50,7 @@ def test_there_are_the_fourteen_data_tables() -> None:
 def test_the_file_has_the_declared_columns_and_comments(name: str, tmp_path: Path) -> None:
     warehouse = Warehouse(tmp_path / "x.duckdb")
     with warehouse.connect() as connection:
-        warehouse.migrate(connection)
+        migrate(connection)
         found = connection.execute(
             "SELECT column_name, data_type, is_nullable, comment FROM duckdb_columns() "
             "WHERE table_name = ? ORDER BY column_index",
@@ -73,7 +74,7 @@ def test_the_file_has_the_declared_columns_and_comments(name: str, tmp_path: Pat
 def test_every_column_of_a_view_has_its_meaning(view: View, tmp_path: Path) -> None:
     warehouse = Warehouse(tmp_path / "x.duckdb")
     with warehouse.connect() as connection:
-        warehouse.migrate(connection)
+        migrate(connection)
     found = warehouse.query(
         "SELECT column_name, comment FROM duckdb_columns() WHERE table_name = ? "
         "ORDER BY column_index",
@@ -90,12 +91,12 @@ def test_every_column_of_a_view_has_its_meaning(view: View, tmp_path: Path) -> N
 def test_a_view_is_replaced_when_its_declaration_changes_and_only_then(tmp_path: Path) -> None:
     warehouse = Warehouse(tmp_path / "x.duckdb")
     with warehouse.connect() as connection:
-        warehouse.migrate(connection)
+        migrate(connection)
         before = connection.execute("SELECT view_oid FROM duckdb_views()").fetchall()
-        warehouse.migrate(connection)
+        migrate(connection)
         assert connection.execute("SELECT view_oid FROM duckdb_views()").fetchall() == before
         connection.execute("CREATE OR REPLACE VIEW worker_stats AS SELECT 1 AS old")
-        warehouse.migrate(connection)
+        migrate(connection)
     assert warehouse.query("SELECT total_ui_collections FROM worker_stats") == [(0,)]
 
 

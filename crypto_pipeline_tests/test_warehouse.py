@@ -13,7 +13,6 @@ from typing import Any
 import duckdb
 import pytest
 
-from crypto_pipeline import warehouse as module
 from crypto_pipeline.tables import (
     Candle,
     Coin,
@@ -26,7 +25,6 @@ from crypto_pipeline.tables import (
     WorkerRun,
 )
 from crypto_pipeline.warehouse import (
-    STORAGE,
     Batch,
     Damaged,
     Locked,
@@ -34,6 +32,8 @@ from crypto_pipeline.warehouse import (
     TooNew,
     Warehouse,
     WarehouseError,
+    layout,
+    load,
 )
 
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
@@ -379,7 +379,7 @@ def test_new_files_are_readable_by_duckdb_1_4(warehouse: Warehouse) -> None:
             "SELECT tags FROM duckdb_databases() WHERE database_name = current_database()"
         ).fetchone()
     assert tags
-    assert str(tags[0]["storage_version"]).startswith(STORAGE.rsplit(".", 1)[0])
+    assert str(tags[0]["storage_version"]).startswith(layout.STORAGE.rsplit(".", 1)[0])
 
 
 def test_an_older_file_is_migrated_and_keeps_its_rows(warehouse: Warehouse) -> None:
@@ -400,13 +400,13 @@ def test_numbered_changes_run_once_in_order(
     warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     warehouse.write(batch("c1", price("alpha", "BTC", 1)))
-    monkeypatch.setattr(module, "VERSION", 3)
+    monkeypatch.setattr(layout, "VERSION", 3)
     steps = {
-        **module.MIGRATIONS,
+        **layout.MIGRATIONS,
         2: ("twice", ["UPDATE market_prices SET price_usd = price_usd * 2"]),
         3: ("plus one", ["UPDATE market_prices SET price_usd = price_usd + 1"]),
     }
-    monkeypatch.setattr(module, "MIGRATIONS", steps)
+    monkeypatch.setattr(layout, "MIGRATIONS", steps)
     for collection in ("c2", "c3"):
         warehouse.write(batch(collection, article(f"https://a/{collection}", collection)))
     assert warehouse.query("SELECT price_usd FROM market_prices") == [(3.0,)]
@@ -446,7 +446,7 @@ def test_an_error_in_a_transaction_leaves_nothing(
     def fail(*_: object) -> dict[str, int]:
         raise RuntimeError("half way")
 
-    monkeypatch.setattr(module, "_agree", fail)
+    monkeypatch.setattr(load, "_agree", fail)
     with pytest.raises(RuntimeError, match="half way"):
         warehouse.write(batch("c2", price("alpha", "BTC", 2, "c2")))
     monkeypatch.undo()

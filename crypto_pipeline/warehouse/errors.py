@@ -1,0 +1,17 @@
+"""What can be wrong with the file; every message says what to do."""
+
+
+class WarehouseError(RuntimeError):
+    """The database cannot be used."""
+
+
+class Locked(WarehouseError):
+    """Another program holds the file."""
+
+
+class TooNew(WarehouseError):
+    """The file was written by a newer crypto_pipeline."""
+
+
+class Damaged(WarehouseError):
+    """DuckDB cannot read the file."""

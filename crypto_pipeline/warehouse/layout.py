@@ -1,0 +1,135 @@
+"""From declarations to the file's tables, views and comments, and from older files to these."""
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+
+import duckdb
+
+from crypto_pipeline.tables import TABLES, VIEWS, Row
+from crypto_pipeline.warehouse.errors import TooNew
+from crypto_pipeline.warehouse.sql import literal
+
+VERSION = 1
+"""The layout this code writes. Raise it with a step in MIGRATIONS for every change that adding
+tables and columns does not cover (those follow from the declarations by themselves)."""
+
+MIGRATIONS: Mapping[int, tuple[str, Sequence[str]]] = {1: ("the first layout", ())}
+"""What each version changed: its name and the SQL that takes a file there from the one before."""
+
+STORAGE = "v1.4.0"
+"""Storage version of new files: DuckDB 1.4 and later can read them, whichever wrote them."""
+
+Layout = Mapping[str, Sequence[str]]
+"""The columns of each table and view of a file."""
+
+_OURS = "WHERE database_name = current_database() AND schema_name = 'main'"
+
+
+def layout(connection: duckdb.DuckDBPyConnection) -> Layout:
+    """The columns of each table and view that is in the file."""
+    here: dict[str, list[str]] = {}
+    found = connection.execute(
+        f"SELECT table_name, column_name FROM duckdb_columns() {_OURS} AND NOT internal "
+        "ORDER BY table_name, column_index"
+    )
+    for table, column in found.fetchall():
+        here.setdefault(table, []).append(column)
+    return here
+
+
+def version(connection: duckdb.DuckDBPyConnection, here: Layout) -> int:
+    """The file's version, 0 for an empty file. Raises TooNew."""
+    if "schema_migrations" not in here:
+        return 0
+    found = connection.execute("SELECT max(version) FROM schema_migrations").fetchone()
+    number = int(found[0] or 0) if found else 0
+    if number > VERSION:
+        raise TooNew(
+            f"the database has layout {number}, this crypto_pipeline knows up to {VERSION}: "
+            "update crypto_pipeline, or point CRYPTO_PIPELINE_DATABASE at another file"
+        )
+    return number
+
+
+def migrate(connection: duckdb.DuckDBPyConnection) -> None:
+    """Bring the file to the declared layout: new tables, new columns, numbered changes."""
+    here = layout(connection)
+    before = version(connection, here)
+    for number in range(before + 1, VERSION + 1):
+        for statement in MIGRATIONS[number][1] if before else ():
+            connection.execute(statement)
+    if before and before < VERSION:
+        here = layout(connection)
+    for model in TABLES.values():
+        table = model.table
+        if table.name not in here:
+            connection.execute(ddl(model))
+        for column in table.columns:
+            if table.name in here and column.name not in here[table.name]:
+                connection.execute(
+                    f'ALTER TABLE {table.name} ADD COLUMN "{column.name}" {column.type}'
+                )
+    _create_views(connection)
+    _comment(connection)
+    for number in range(before + 1, VERSION + 1):
+        connection.execute(
+            f"INSERT INTO schema_migrations VALUES "
+            f"({number}, {literal(MIGRATIONS[number][0])}, {literal(datetime.now(UTC))})"
+        )
+
+
+def ddl(model: type[Row]) -> str:
+    """CREATE TABLE. No PRIMARY KEY or UNIQUE: an index costs four times the bytes and grows."""
+    columns = ",\n    ".join(
+        f'"{c.name}" {c.type}' + ("" if c.nullable else " NOT NULL") for c in model.table.columns
+    )
+    return f"CREATE TABLE {model.table.name} (\n    {columns}\n)"
+
+
+def _create_views(connection: duckdb.DuckDBPyConnection) -> None:
+    """Bring the views to their declarations; touches nothing in the file that is as it should be.
+
+    DuckDB keeps a view's SQL in its own words, so the declared ones are put into the same words,
+    as temporary views, before they are compared.
+    """
+    for view in VIEWS:
+        connection.execute(f"CREATE OR REPLACE TEMP VIEW declared_{view.name} AS {view.sql}")
+    words = dict(
+        connection.execute(
+            "SELECT view_name, regexp_replace(sql, '^CREATE (TEMP )?VIEW \\S+ AS ', '') "
+            f"FROM duckdb_views() {_OURS} OR temporary"
+        ).fetchall()
+    )
+    for view in VIEWS:
+        if words.get(view.name) != words[f"declared_{view.name}"]:
+            connection.execute(f"CREATE OR REPLACE VIEW {view.name} AS {view.sql}")
+        connection.execute(f"DROP VIEW temp.declared_{view.name}")
+
+
+def _comment(connection: duckdb.DuckDBPyConnection) -> None:
+    """Say in the file what every table, view and column means, where it does not say so yet."""
+    said = connection.execute(
+        f"SELECT 'TABLE ' || table_name, comment FROM duckdb_tables() {_OURS} "
+        f"UNION ALL SELECT 'VIEW ' || view_name, comment FROM duckdb_views() {_OURS} "
+        "UNION ALL SELECT 'COLUMN ' || table_name || '.\"' || column_name || '\"', comment "
+        f"FROM duckdb_columns() {_OURS}"
+    )
+    here = dict(said.fetchall())
+    for target, comment in _meanings():
+        if here.get(target) != comment:
+            connection.execute(f"COMMENT ON {target} IS {literal(comment)}")
+
+
+def _meanings() -> list[tuple[str, str]]:
+    """What the declarations say of each table, view and column."""
+    said = []
+    for model in TABLES.values():
+        table = model.table
+        said.append((f"TABLE {table.name}", table.description))
+        for c in table.columns:
+            meaning = f"{c.description} [{c.unit}]" if c.unit else c.description
+            said.append((f'COLUMN {table.name}."{c.name}"', meaning))
+    for view in VIEWS:
+        said.append((f"VIEW {view.name}", view.description))
+        said += [(f'COLUMN {view.name}."{name}"', meaning) for name, meaning in view.columns]
+    return said

@@ -1,0 +1,309 @@
+"""Rows into tables: one transaction a collection, and an account of what was new."""
+
+import itertools
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+
+import duckdb
+from pydantic_core import to_json
+
+from crypto_pipeline.agreement import IDENTIFY, STATEMENTS
+from crypto_pipeline.tables import (
+    DATA,
+    GROUPS,
+    TABLES,
+    CachedMarketData,
+    Coin,
+    DataCollection,
+    MarketPrice,
+    RateLimitUsage,
+    Row,
+    Table,
+    WorkerRun,
+)
+from crypto_pipeline.warehouse.layout import migrate
+from crypto_pipeline.warehouse.sql import literal, names, transaction
+
+
+@dataclass(slots=True)
+class Batch:
+    """Everything one collection writes: rows by table, and by the endpoint they came from."""
+
+    collection_id: str
+    collected_at: datetime
+    agree: bool = False
+    rows: dict[type[Row], dict[str, list[Row]]] = field(default_factory=dict)
+
+    def add(self, endpoint: str, rows: Sequence[Row]) -> None:
+        for model, alike in itertools.groupby(rows, type):
+            self.rows.setdefault(model, {}).setdefault(endpoint, []).extend(alike)
+
+
+@dataclass(slots=True)
+class Receipt:
+    """What became of a batch: rows that were new, by table and endpoint, or that it waits.
+
+    violations: tables whose rows break their declaration, with the columns and how many.
+    totals: rows each table holds now. committed_at: None while the batch waits in the spool.
+    """
+
+    stored: dict[str, dict[str, int]] = field(default_factory=dict)
+    violations: dict[str, str] = field(default_factory=dict)
+    totals: dict[str, int] = field(default_factory=dict)
+    committed_at: datetime | None = None
+    spooled: bool = False
+    repeated: bool = False
+    drained: int = 0
+
+    def of(self, table: str) -> int:
+        return sum(self.stored.get(table, {}).values())
+
+
+def stage(batch: Batch, folder: Path) -> dict[str, str]:
+    """Write rows as JSON, a line per endpoint, and give the SELECT that reads each table's.
+
+    Measured for 25,000 prices: 0.10 s through JSON, 0.04 s through numpy (which cannot tell a
+    missing integer), 0.33 s as lists of parameters, 8 s with executemany.
+    """
+    staged = {}
+    for model, by_endpoint in batch.rows.items():
+        table = model.table
+        file = folder / f"{table.name}.json"
+        longest = 0
+        with file.open("wb") as out:
+            for endpoint, rows in by_endpoint.items():
+                line = b'{"_endpoint":%b,"rows":%b}\n' % (
+                    json.dumps(endpoint).encode(),
+                    to_json(rows),
+                )
+                longest = max(longest, len(line))
+                out.write(line)
+        struct = ", ".join(f'"{c.name}" {c.type}' for c in table.columns)
+        fields = ", ".join(f'row."{c.name}" AS "{c.name}"' for c in table.columns)
+        size = max(16_777_216, 2 * longest)
+        staged[table.name] = (
+            f"SELECT _endpoint, {fields} FROM (SELECT _endpoint, unnest(rows) AS row "
+            f"FROM read_json({literal(file)}, format = 'newline_delimited', "
+            f"maximum_object_size = {size}, "
+            f"columns = {{_endpoint: 'VARCHAR', rows: {literal(f'STRUCT({struct})[]')}}}))"
+        )
+    return staged
+
+
+def load(
+    connection: duckdb.DuckDBPyConnection,
+    collection_id: str,
+    staged: Mapping[str, str],
+    agree_at: datetime | None = None,
+) -> Receipt:
+    """Write staged relations in one transaction, unless the collection is there already."""
+    receipt = Receipt()
+    with transaction(connection):
+        migrate(connection)
+        if _has(connection, collection_id):
+            receipt.repeated = True
+            return receipt
+        _write_collection(connection, staged, receipt, agree_at)
+    receipt.committed_at = datetime.now(UTC)
+    sizes = connection.execute(
+        "SELECT table_name, estimated_size FROM duckdb_tables() "
+        "WHERE database_name = current_database()"
+    )
+    receipt.totals = dict(sizes.fetchall())
+    return receipt
+
+
+def _write_collection(
+    connection: duckdb.DuckDBPyConnection,
+    staged: Mapping[str, str],
+    receipt: Receipt,
+    agree_at: datetime | None,
+) -> None:
+    """The account comes after the rows, since it tells how many were new; then what is computed
+    from the prices."""
+    account = DataCollection.table.name
+    for name, relation in staged.items():
+        if name in TABLES and name != account:
+            whole = _added_up(relation) if name == RateLimitUsage.table.name else relation
+            receipt.stored[name] = _write_table(connection, TABLES[name], whole)
+            if TABLES[name] in DATA and (broken := _violations(connection, TABLES[name])):
+                receipt.violations[name] = broken
+    if account in staged:
+        relation = _with_stored(staged[account], receipt)
+        receipt.stored[account] = _write_table(connection, DataCollection, relation)
+    if MarketPrice.table.name in staged:
+        receipt.stored[Coin.table.name] = _write_table(connection, Coin, IDENTIFY)
+        newest = connection.execute("SELECT max(timestamp) FROM stage_market_prices").fetchone()
+        agree_at = newest[0] if newest else agree_at
+    if agree_at:
+        receipt.stored[CachedMarketData.table.name] = _agree(connection, agree_at)
+
+
+def record(connection: duckdb.DuckDBPyConnection, staged: Mapping[str, str]) -> None:
+    """Write rows of management tables in one transaction; runs are completed with what their
+    collections left."""
+    with transaction(connection):
+        migrate(connection)
+        for name, relation in staged.items():
+            whole = _with_records(relation) if name == WorkerRun.table.name else relation
+            _write_table(connection, TABLES[name], whole)
+
+
+def _with_records(relation: str) -> str:
+    """Runs with the endpoints they asked and the rows they brought, from data_collections."""
+    groups = {
+        group: ", ".join(literal(m.table.name) for m in DATA if m.table.group == group)
+        for group in GROUPS
+    }
+    sums = ", ".join(
+        f"coalesce(sum(stored) FILTER (feeds IN ({names})), 0)::BIGINT AS {group}_records"
+        for group, names in groups.items()
+    )
+    replaced = ", ".join(
+        f"coalesce(brought.{name}, 0) AS {name}"
+        for name in ("endpoints_asked", "endpoints_answered", *(f"{g}_records" for g in groups))
+    )
+    return (
+        f"SELECT run.* REPLACE ({replaced}, coalesce(brought.kind, run.collection_type) "
+        f"AS collection_type) FROM ({relation}) run LEFT JOIN (SELECT collection_id, "
+        "any_value(collection_type) AS kind, "
+        "count(*) FILTER (outcome <> 'skipped') AS endpoints_asked, "
+        "count(*) FILTER (outcome IN ('ok', 'unchanged', 'empty')) AS endpoints_answered, "
+        f"{sums} FROM data_collections "
+        f"WHERE collection_id IN (SELECT run_id FROM ({relation})) GROUP BY collection_id) brought "
+        "ON brought.collection_id = run.run_id"
+    )
+
+
+def _violations(connection: duckdb.DuckDBPyConnection, model: type[Row]) -> str | None:
+    """Columns of the rows just written that lie outside their declared bounds."""
+    bounded = [(c.name, op, bound) for c in model.table.columns for op, bound in c.bounds]
+    if not bounded:
+        return None
+    counts = ", ".join(f'count(*) FILTER (NOT "{c}" {op} {bound!r})' for c, op, bound in bounded)
+    found = connection.execute(f"SELECT {counts} FROM stage_{model.table.name}").fetchone() or ()
+    broken = [
+        f"{c} {op} {b:g}: {n} rows" for (c, op, b), n in zip(bounded, found, strict=True) if n
+    ]
+    return "; ".join(broken) or None
+
+
+def _has(connection: duckdb.DuckDBPyConnection, collection_id: str) -> bool:
+    found = connection.execute(
+        f"SELECT 1 FROM data_collections WHERE collection_id = {literal(collection_id)} LIMIT 1"
+    )
+    return found.fetchone() is not None
+
+
+def _with_stored(relation: str, receipt: Receipt) -> str:
+    """The account of the endpoints with the number of rows that were new, known only now."""
+    counts = [
+        f"({literal(endpoint)}, {count})"
+        for by_endpoint in receipt.stored.values()
+        for endpoint, count in by_endpoint.items()
+    ]
+    values = ", ".join(counts) or "(NULL, 0)"
+    return (
+        "SELECT account.* REPLACE (coalesce(counted.n, 0) AS stored) "
+        f"FROM ({relation}) account LEFT JOIN (VALUES {values}) counted(id, n) ON id = endpoint"
+    )
+
+
+def _added_up(relation: str) -> str:
+    """The usage of the windows after what the collection used of them is added.
+
+    The adding happens here and not before: two collections of different groups, or one out of the
+    spool, must not overwrite what the other used.
+    """
+    return (
+        "SELECT more.* REPLACE (more.calls + coalesce(t.calls, 0) AS calls, "
+        "more.bytes_received + coalesce(t.bytes_received, 0) AS bytes_received) "
+        f"FROM ({relation}) more LEFT JOIN rate_limit_usage t "
+        "USING (source, period, window_start)"
+    )
+
+
+def _agree(connection: duckdb.DuckDBPyConnection, at: datetime) -> dict[str, int]:
+    """Make the agreed view anew; the last statement tells how many coins it has."""
+    for statement in STATEMENTS:
+        written = connection.execute(statement.replace("$now", literal(at))).fetchone()
+    return {"": int(written[0]) if written else 0}
+
+
+def _write_table(
+    connection: duckdb.DuckDBPyConnection, model: type[Row], relation: str
+) -> dict[str, int]:
+    """Write one staged relation as its table says; returns new rows by endpoint."""
+    table = model.table
+    stage, columns = f"stage_{table.name}", names(table.column_names)
+    _fill_stage(connection, stage, table, relation)
+    if table.write == "insert":
+        connection.execute(
+            f"DELETE FROM {stage} s WHERE EXISTS "
+            f"(SELECT 1 FROM {table.name} t WHERE {_same(table, stage)})"
+        )
+    elif table.write == "upsert":
+        _clear_for_upsert(connection, stage, table)
+    elif table.write == "replace":
+        if _equal(connection, *(f"SELECT {columns} FROM {n}" for n in (stage, table.name))):
+            return {}
+        connection.execute(f"DELETE FROM {table.name}")
+    connection.execute(f"INSERT INTO {table.name} ({columns}) SELECT {columns} FROM {stage}")
+    if model not in DATA:
+        return {}
+    counted = connection.execute(f"SELECT _endpoint, count(*) FROM {stage} GROUP BY 1")
+    return dict(counted.fetchall())
+
+
+def _fill_stage(
+    connection: duckdb.DuckDBPyConnection, stage: str, table: Table, relation: str
+) -> None:
+    """A temporary table of the relation's rows, rounded, one for each key."""
+    rounded = ", ".join(
+        f'"{c.name}"' if c.decimals is None else f'round("{c.name}", {c.decimals}) AS "{c.name}"'
+        for c in table.columns
+    )
+    once = f"QUALIFY row_number() OVER (PARTITION BY {names(table.key)}) = 1" if table.key else ""
+    connection.execute(
+        f"CREATE OR REPLACE TEMP TABLE {stage} AS SELECT _endpoint, {rounded} "
+        f"FROM ({relation}) {once}"
+    )
+
+
+def _same(table: Table, stage: str) -> str:
+    """Whether a staged row s and a stored row t have one key, looked for within the window."""
+    same = [f's."{k}" IS NOT DISTINCT FROM t."{k}"' for k in table.key]
+    if table.window:
+        same.append(
+            f't."{table.time}" >= (SELECT min("{table.time}") FROM {stage}) '
+            f"- to_seconds({table.window.total_seconds():.0f})"
+        )
+    return " AND ".join(same)
+
+
+def _clear_for_upsert(connection: duckdb.DuckDBPyConnection, stage: str, table: Table) -> None:
+    """Take away the staged rows that say nothing new, and the stored ones that the rest replace."""
+    same = _same(table, stage)
+    unmeaning = (*table.key, *table.filled_by("observed_at"), *table.filled_by("collection_id"))
+    equal = "".join(
+        f' AND s."{name}" IS NOT DISTINCT FROM t."{name}"'
+        for name in table.column_names
+        if name not in unmeaning
+    )
+    connection.execute(
+        f"DELETE FROM {stage} s WHERE EXISTS (SELECT 1 FROM {table.name} t WHERE {same}{equal})"
+    )
+    connection.execute(
+        f"DELETE FROM {table.name} t WHERE EXISTS (SELECT 1 FROM {stage} s WHERE {same})"
+    )
+
+
+def _equal(connection: duckdb.DuckDBPyConnection, rows: str, others: str) -> bool:
+    """Whether two relations have the same rows."""
+    found = connection.execute(
+        f"SELECT 1 FROM (({rows} EXCEPT {others}) UNION ALL ({others} EXCEPT {rows})) LIMIT 1"
+    )
+    return found.fetchone() is None

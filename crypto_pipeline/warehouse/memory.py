@@ -1,0 +1,121 @@
+"""What one collection tells the next: in the file's tables, and in a note beside the file for the
+times when the file cannot be read."""
+
+import json
+import uuid
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import duckdb
+
+from crypto_pipeline.tables import RateLimitUsage, RotationState, Row, SourceHealth
+from crypto_pipeline.warehouse.layout import Layout
+from crypto_pipeline.warehouse.sql import names
+
+Usage = tuple[str, str, datetime]
+"""Source, period (day or month) and when that began."""
+
+
+@dataclass(slots=True)
+class Memory:
+    """What one collection tells the next.
+
+    health by endpoint; ranks by ticker; rotation (who answers) by pool; usage (requests made in
+    the newest day and month) by source, period and beginning.
+    """
+
+    health: dict[str, SourceHealth] = field(default_factory=dict)
+    ranks: dict[str, int] = field(default_factory=dict)
+    rotation: dict[str, RotationState] = field(default_factory=dict)
+    usage: dict[Usage, RateLimitUsage] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class _Remembered:
+    """A table of which rows are remembered, under its key.
+
+    newer: the column by which, of two rows of one key, the later is known; only: which rows.
+    """
+
+    model: type[Row]
+    newer: str
+    only: str = ""
+
+    def key(self, row: Row) -> Any:
+        values = tuple(getattr(row, name) for name in self.model.table.key)
+        return values if len(values) > 1 else values[0]
+
+
+_REMEMBERED = {
+    "health": _Remembered(SourceHealth, "asked_at"),
+    "rotation": _Remembered(RotationState, "asked_at"),
+    "usage": _Remembered(
+        RateLimitUsage,
+        "calls",
+        "QUALIFY window_start = max(window_start) OVER (PARTITION BY period)",
+    ),
+}
+"""The parts of a Memory that are rows of a table."""
+
+
+def from_file(connection: duckdb.DuckDBPyConnection, here: Layout) -> Memory:
+    """What the tables say; nothing of those that an older file does not have."""
+    memory = Memory()
+    for part, about in _REMEMBERED.items():
+        name = about.model.table.name
+        columns = [c for c in about.model.table.column_names if c in here.get(name, ())]
+        if columns:
+            found = connection.execute(f"SELECT {names(columns)} FROM {name} {about.only}")
+            for values in found.fetchall():
+                row = about.model.model_validate(dict(zip(columns, values, strict=True)))
+                getattr(memory, part)[about.key(row)] = row
+    if "coins" in here:
+        ranks = connection.execute(
+            "SELECT symbol, min(rank) FROM coins "
+            "WHERE updated_at > (SELECT max(updated_at) FROM coins) - INTERVAL 2 DAY "
+            "GROUP BY symbol"
+        )
+        memory.ranks = dict(ranks.fetchall())
+    return memory
+
+
+def to_note(memory: Memory, note: Path) -> None:
+    """Write the memory down, in one step."""
+    note.parent.mkdir(parents=True, exist_ok=True)
+    text = json.dumps(
+        {"ranks": memory.ranks}
+        | {
+            part: [row.model_dump(mode="json") for row in getattr(memory, part).values()]
+            for part in _REMEMBERED
+        }
+    )
+    beside = note.with_suffix(f".{uuid.uuid4().hex}")
+    beside.write_text(text, encoding="utf-8")
+    beside.replace(note)
+
+
+def from_note(note: Path) -> Memory:
+    """What the note says; nothing when there is none that can be read."""
+    try:
+        noted = json.loads(note.read_text(encoding="utf-8"))
+        memory = Memory(ranks=noted["ranks"])
+        for part, about in _REMEMBERED.items():
+            for values in noted.get(part, ()):
+                row = about.model.model_validate_json(json.dumps(values))
+                getattr(memory, part)[about.key(row)] = row
+    except (OSError, ValueError, KeyError):
+        return Memory()
+    return memory
+
+
+def newest(known: Memory, noted: Memory) -> Memory:
+    """The memory with, of two rows of one key, the later."""
+    for part, about in _REMEMBERED.items():
+        rows = getattr(known, part)
+        for key, row in getattr(noted, part).items():
+            here = rows.get(key)
+            if here is None or getattr(row, about.newer) > getattr(here, about.newer):
+                rows[key] = row
+    return known
