@@ -34,6 +34,8 @@ SHOWN = 15
 
 Done = Callable[[Collection], None]
 
+Event = dg.AssetMaterialization | dg.AssetObservation | dg.AssetCheckEvaluation
+
 
 class WarehouseResource(DuckDBResource):
     """dagster-duckdb's resource over the warehouse, for assets of your own.
@@ -123,7 +125,7 @@ def build_assets(progress: Progress | None = None, done: Done | None = None) -> 
     )
     def collect_tables(
         context: dg.AssetExecutionContext, config: CollectConfig, warehouse: WarehouseResource
-    ) -> Iterator[dg.MaterializeResult[None] | dg.AssetObservation | dg.AssetCheckResult]:
+    ) -> Iterator[Event]:
         selected = {key.to_user_string() for key in context.selected_asset_keys}
         checks = {key.asset_key.to_user_string() for key in context.selected_asset_check_keys}
         chosen = [model for model in DATA if model.table.name in selected]
@@ -174,10 +176,12 @@ def _log(context: dg.AssetExecutionContext, collection: Collection) -> None:
         )
 
 
-def report(
-    model: type[Row], collection: Collection, *, with_check: bool = True
-) -> Iterator[dg.MaterializeResult[None] | dg.AssetObservation | dg.AssetCheckResult]:
-    """What Dagster hears of one table: materialised only when something good was heard."""
+def report(model: type[Row], collection: Collection, *, with_check: bool = True) -> Iterator[Event]:
+    """What Dagster hears of one table: materialised only when something good was heard.
+
+    Said as the events themselves: the results that Dagster would make them of are stored once
+    more, as outputs of the step, and ask the instance before every check what has just been said.
+    """
     table = model.table.name
     fed = _feeding(model, collection)
     asked = [r for r in fed if r.asked]
@@ -189,21 +193,18 @@ def report(
         alive = waiting or not_due or collection.receipt.of(table) > 0
     metadata = _metadata(model, collection, fed)
     passed, words = _judge(model, collection, fed)
-    check = dg.AssetCheckResult(
-        passed=passed,
-        asset_key=table,
-        check_name=CHECK,
-        severity=dg.AssetCheckSeverity.WARN,
-        description=words,
-    )
     if alive:
-        yield dg.MaterializeResult(
-            asset_key=table, metadata=metadata, check_results=[check] if with_check else []
-        )
-        return
-    yield dg.AssetObservation(table, metadata={**metadata, "not_materialized": words})
+        yield dg.AssetMaterialization(table, metadata=metadata)
+    else:
+        yield dg.AssetObservation(table, metadata={**metadata, "not_materialized": words})
     if with_check:
-        yield check
+        yield dg.AssetCheckEvaluation(
+            asset_key=dg.AssetKey(table),
+            check_name=CHECK,
+            passed=passed,
+            severity=dg.AssetCheckSeverity.WARN,
+            description=words,
+        )
 
 
 def _feeding(model: type[Row], collection: Collection) -> list[Result]:

@@ -156,7 +156,7 @@ def test_a_locked_database_is_a_green_run_with_a_warning(
     instance: dg.DagsterInstance,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("crypto_pipeline.warehouse.LOCK_WAIT_S", 0.2)
+    monkeypatch.setattr("crypto_pipeline.warehouse.file.LOCK_WAIT_S", 0.2)
     materialize(instance)
     with held(warehouse.path):
         result = materialize(instance, force=True)

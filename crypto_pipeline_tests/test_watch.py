@@ -227,7 +227,7 @@ def test_what_waits_in_the_spool_is_drained_by_a_run(
 def test_a_drain_of_a_locked_file_is_no_failure(
     warehouse: Warehouse, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("crypto_pipeline.warehouse.LOCK_WAIT_S", 0.2)
+    monkeypatch.setattr("crypto_pipeline.warehouse.file.LOCK_WAIT_S", 0.2)
     warehouse.write(batch("c1", price("alpha", "BTC", 1)))
     with held(warehouse.path):
         job = build_definitions().resolve_job_def("drain_spool")

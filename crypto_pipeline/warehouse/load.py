@@ -266,10 +266,10 @@ def _fill_stage(
         f'"{c.name}"' if c.decimals is None else f'round("{c.name}", {c.decimals}) AS "{c.name}"'
         for c in table.columns
     )
-    once = f"QUALIFY row_number() OVER (PARTITION BY {names(table.key)}) = 1" if table.key else ""
+    once = f"DISTINCT ON ({names(table.key)}) " if table.key else ""
     connection.execute(
-        f"CREATE OR REPLACE TEMP TABLE {stage} AS SELECT _endpoint, {rounded} "
-        f"FROM ({relation}) {once}"
+        f"CREATE OR REPLACE TEMP TABLE {stage} AS SELECT {once}_endpoint, {rounded} "
+        f"FROM ({relation})"
     )
 
 
