@@ -26,6 +26,7 @@ sensors      the books and the watch on their beat, and the spool drained
 maintenance  what is old goes, daily
 worker       status, stats, schedules, health
 definitions  what Dagster loads
+event_log    Dagster's event log in small pages, for dagster.yaml
 docs         the generated reference
 console      where the command line prints
 cli          crypto-pipeline, for people

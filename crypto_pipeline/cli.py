@@ -8,7 +8,6 @@ import argparse
 import json
 import os
 import sys
-from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, replace
@@ -224,6 +223,8 @@ def _sum_up(collection: "Collection", as_json: bool) -> None:
 
 
 def _closing_lines(collection: "Collection") -> None:
+    from crypto_pipeline.health import passed_over  # noqa: PLC0415  (status needs none)
+
     asked = collection.asked
     skipped = len(collection.results) - len(asked)
     rows = sum(len(r.rows) for r in asked)
@@ -231,25 +232,11 @@ def _closing_lines(collection: "Collection") -> None:
         f"{len(collection.answered)} of {len(asked)} endpoints answered, {rows:,} rows"
         + (f"; {skipped} were not asked:" if skipped else "")
     )
-    reasons = Counter(_kind(r.reason or "") for r in collection.results if not r.asked)
-    for words, count in reasons.most_common():
-        out.print(f"  {count} {escape(words)}", style="dim")
+    for words in passed_over(r.reason for r in collection.results if not r.asked):
+        out.print(f"  {escape(words)}", style="dim")
     if collection.receipt.spooled:
         out.print("the database is locked: the rows wait in the spool for the next collection")
     out.print(f"database: {settings.database()}", style="dim", soft_wrap=True)
-
-
-def _kind(reason: str) -> str:
-    """Why an endpoint was not asked, without what differs from endpoint to endpoint."""
-    kinds = {
-        "no key": "need a key that is not set: crypto-pipeline sources names the variables",
-        "not due": "not due yet",
-        "the pool has": "stand in for one that answered",
-        "the pool is": "stand in for one that answered lately",
-        "resting": "rest after failures",
-        "told to wait": "told us to wait",
-    }
-    return next((words for start, words in kinds.items() if reason.startswith(start)), reason)
 
 
 # sources

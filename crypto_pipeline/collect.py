@@ -19,6 +19,7 @@ from datetime import UTC, datetime
 from crypto_pipeline import caps, health, pools, settings, universe
 from crypto_pipeline.extract import Extraction, Outcome, Reject, extract
 from crypto_pipeline.fetch import (
+    CONNECTIONS,
     DEADLINE_S,
     MAX_ATTEMPTS,
     Answer,
@@ -41,7 +42,6 @@ from crypto_pipeline.tables import (
 )
 from crypto_pipeline.warehouse import Batch, Memory, Receipt, Warehouse
 
-THREADS = 128
 GRACE_S = 5.0
 """How long past its deadline a request may take before its thread is given up."""
 
@@ -339,7 +339,7 @@ class _Errand:
         return self._next_turn[request.host] - time.monotonic()
 
     def _work_more(self) -> None:
-        if self._threads < THREADS:
+        if self._threads < CONNECTIONS:
             self._threads += 1
             threading.Thread(target=self._work, daemon=True, name="fetch").start()
 

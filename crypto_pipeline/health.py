@@ -4,6 +4,7 @@ Owns: the intervals' tolerance and the back-off after failures.
 Must not know: the database (it is handed what is remembered), the network, the clock.
 """
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
 
@@ -67,6 +68,26 @@ def why_not(
             f"until {remembered.next_allowed_at:%d %b %H:%M:%S} UTC"
         )
     return f"not due before {remembered.next_allowed_at:%H:%M:%S} UTC"
+
+
+_KINDS = {
+    "no key": "need a key that is not set (crypto-pipeline sources names it)",
+    "not due": "are not due yet",
+    "the pool has": "stand in for one that answered",
+    "the pool is": "stand in for one that answered lately",
+    "resting": "rest after failures",
+    "told to wait": "told us to wait",
+}
+"""How a reason for not asking begins, and what is said of all that it is true of."""
+
+
+def passed_over(reasons: Iterable[str | None]) -> list[str]:
+    """Why endpoints were not asked, in kinds with their number, the biggest first."""
+    kinds = Counter(
+        next((words for start, words in _KINDS.items() if reason.startswith(start)), reason)
+        for reason in map(str, reasons)
+    )
+    return [f"{number} {words}" for words, number in kinds.most_common()]
 
 
 def after(

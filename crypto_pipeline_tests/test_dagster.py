@@ -1,7 +1,9 @@
 """What Dagster sees and does: definitions, runs, checks, schedules, with a real instance."""
 
 import shutil
+import sqlite3
 from collections.abc import Iterator
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -9,7 +11,7 @@ from typing import Any
 import dagster as dg
 import pytest
 
-from crypto_pipeline import assets, collect, schedules
+from crypto_pipeline import assets, collect, docs, event_log, schedules
 from crypto_pipeline.definitions import build_definitions
 from crypto_pipeline.settings import SettingError
 from crypto_pipeline.tables import DATA
@@ -25,7 +27,11 @@ TWO = {name: source(name).source for name in ("good", "fine")}
 
 @pytest.fixture
 def instance(tmp_path: Path) -> Iterator[dg.DagsterInstance]:
-    with dg.DagsterInstance.local_temp(str(tmp_path / "dagster")) as made:
+    """An instance as the project's own dagster.yaml makes it."""
+    home = tmp_path / "dagster"
+    home.mkdir(exist_ok=True)
+    shutil.copy(docs.ROOT / "dagster.yaml", home)
+    with dg.DagsterInstance.from_config(str(home)) as made:
         yield made
 
 
@@ -104,6 +110,19 @@ def test_one_asset_collects_its_own_endpoints(
     assert count(warehouse, "cached_market_data") == 2
 
 
+def test_dagsters_events_are_kept_in_small_pages(
+    upstream: Upstream, instance: dg.DagsterInstance
+) -> None:
+    run_id = materialize(instance).run_id
+    assert instance.get_latest_materialization_event(PRICES)
+    assert instance.all_logs(run_id)
+    folder = Path(instance.root_directory) / "history" / "runs"
+    for name in (run_id, "index"):
+        with closing(sqlite3.connect(folder / f"{name}.db")) as database:
+            assert database.execute("PRAGMA page_size").fetchone() == (event_log.PAGE_BYTES,)
+            assert database.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+
+
 def test_a_green_run_names_what_got_nothing(
     upstream: Upstream, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -172,7 +191,7 @@ def test_what_is_not_due_is_said(upstream: Upstream, instance: dg.DagsterInstanc
     materialize(instance)
     again = materialize(instance)
     assert again.success
-    assert checks(again)["market_prices"] == (True, "nobody was asked: not due")
+    assert checks(again)["market_prices"] == (True, "nobody was asked: 2 are not due yet")
     assert len(upstream.asked) == 2
 
 

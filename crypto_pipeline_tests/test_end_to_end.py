@@ -1,15 +1,9 @@
 """The whole stack with real processes: `dagster dev`, its schedules, the command line, the file."""
 
 import json
-import os
-import signal
-import socket
 import subprocess
 import sys
-import time
-import urllib.request
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -18,52 +12,31 @@ import pytest
 
 from crypto_pipeline import docs
 from crypto_pipeline.warehouse import Warehouse, WarehouseError
+from crypto_pipeline_tests.stack import PATIENCE_S, Stack
 from crypto_pipeline_tests.upstream import Rule, Samples, Upstream
 
-PATIENCE_S = 100
-"""For anything that should happen within a minute or so; a busy machine is given more."""
 
-LAUNCH = """
-import os, signal, sys
-signal.signal(signal.SIGINT, signal.SIG_DFL)  # a shell's background job comes with it ignored
-os.setsid()
-os.execv(sys.argv[1], sys.argv[1:])
-"""
+class Worker(Stack):
+    """The project's own stack, asked through GraphQL, the commands and SQL."""
 
-
-class Stack:
-    """`dagster dev` in a session of its own, asked through GraphQL, the commands and SQL."""
-
-    def __init__(self, folder: Path, port: int) -> None:
-        self.url = f"http://127.0.0.1:{port}"
+    def __init__(self, folder: Path) -> None:
         self.warehouse = Warehouse(folder / "crypto.duckdb", lock_wait_s=5)
-        self.environment = os.environ | {
-            "DAGSTER_DISABLE_TELEMETRY": "yes",
-            "CRYPTO_PIPELINE_WEBSERVER": self.url,
+        environment = {
             "CRYPTO_PIPELINE_UI_CRON": "* * * * *",
             "CRYPTO_PIPELINE_HISTORICAL_CRON": "* * * * *",
             "PYTHONPATH": str(docs.ROOT),
         }
-        self.log = folder / "dev.log"
-        dagster = str(Path(sys.executable).with_name("dagster"))
-        command = [dagster, "dev", "-w", "workspace.yaml", "-h", "127.0.0.1", "-p", str(port)]
-        with self.log.open("wb") as log:
-            self.process = subprocess.Popen(
-                [sys.executable, "-c", LAUNCH, *command],
-                cwd=docs.ROOT,
-                env=self.environment,
-                stdout=log,
-                stderr=log,
-            )
+        super().__init__(folder, docs.ROOT, environment, "-w", "workspace.yaml")
+        self.environment["CRYPTO_PIPELINE_WEBSERVER"] = self.url
 
-    def ask(self, query: str) -> Any:
-        request = urllib.request.Request(
-            f"{self.url}/graphql",
-            json.dumps({"query": query}).encode(),
-            {"Content-Type": "application/json"},
-        )
-        with urllib.request.urlopen(request, timeout=20) as answer:
-            return json.load(answer)["data"]
+    def until(self, what: str, done: Callable[[], Any]) -> Any:
+        def readable() -> Any:
+            try:
+                return done()
+            except WarehouseError:
+                return None
+
+        return super().until(what, readable)
 
     def runs(self, job: str) -> dict[str, str]:
         """Statuses of a job's runs by id, newest first, as the UI shows them."""
@@ -98,51 +71,6 @@ class Stack:
         assert process.returncode == code, said + trouble
         return json.loads(said)
 
-    def until(self, what: str, done: Callable[[], Any]) -> Any:
-        """Wait for something to become true; while the server starts, no answer is a no."""
-        end = time.monotonic() + PATIENCE_S
-        while time.monotonic() < end:
-            assert self.process.poll() is None, self.log.read_text(errors="replace")[-3000:]
-            try:
-                found = done()
-            except (OSError, TypeError, WarehouseError):
-                found = None
-            if found:
-                return found
-            time.sleep(0.5)
-        pytest.fail(f"never: {what}\n{self.log.read_text(errors='replace')[-3000:]}")
-
-    def left(self) -> list[str]:
-        """Processes of the session that still live."""
-        listed = subprocess.run(
-            ["ps", "-eo", "sid=,stat=,pid=,args="], capture_output=True, text=True, check=True
-        )
-        lines = [line.split(None, 3) for line in listed.stdout.splitlines()]
-        sid = str(self.process.pid)
-        return [line[3] for line in lines if line[0] == sid and not line[1].startswith("Z")]
-
-    def end(self) -> None:
-        """Stop as Ctrl-C does, and see the last of its processes go."""
-        self.process.send_signal(signal.SIGINT)
-        self.process.wait(PATIENCE_S)
-        end = time.monotonic() + PATIENCE_S
-        while self.left() and time.monotonic() < end:
-            time.sleep(0.1)
-
-
-@contextmanager
-def running(folder: Path) -> Iterator[Stack]:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    stack = Stack(folder, port)
-    try:
-        yield stack
-    finally:
-        if stack.left():
-            os.killpg(stack.process.pid, signal.SIGKILL)
-        stack.process.wait()
-
 
 def test_the_stack_collects_answers_stops_starts_recovers_and_ends(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -150,7 +78,7 @@ def test_the_stack_collects_answers_stops_starts_recovers_and_ends(
     (tmp_path / "dagster" / "dagster.yaml").write_bytes((docs.ROOT / "dagster.yaml").read_bytes())
     with Upstream(Samples()) as upstream:
         monkeypatch.setenv("CRYPTO_PIPELINE_UPSTREAM", upstream.url)
-        with running(tmp_path) as stack:
+        with Worker(tmp_path).running() as stack:
             both_schedules_collect(stack)
             the_answers_agree(stack)
             stop_stops_and_start_starts(stack)
@@ -162,7 +90,7 @@ def test_the_stack_collects_answers_stops_starts_recovers_and_ends(
         assert stack.warehouse.query("SELECT count(*) > 0 FROM market_prices") == [(True,)]
 
 
-def both_schedules_collect(stack: Stack) -> None:
+def both_schedules_collect(stack: Worker) -> None:
     def done() -> bool:
         jobs = ("ui_collection", "historical_collection")
         return all("SUCCESS" in stack.runs(job).values() for job in jobs)
@@ -175,7 +103,7 @@ def both_schedules_collect(stack: Stack) -> None:
     stack.until("the ticks are recorded", lambda: stack.warehouse.query(sql) == [(2,)])
 
 
-def the_answers_agree(stack: Stack) -> None:
+def the_answers_agree(stack: Worker) -> None:
     """Status, stats, schedules and health with the UI's GraphQL and with SQL."""
 
     def agree() -> bool:
@@ -212,13 +140,13 @@ def the_answers_agree(stack: Stack) -> None:
     assert stack.call("status")["total_records_saved"] == collected[0][0]
 
 
-def _healthy(stack: Stack) -> bool:
+def _healthy(stack: Worker) -> bool:
     process = stack.start("health", "--json")
     said, _ = process.communicate(timeout=PATIENCE_S)
     return bool(json.loads(said)["healthy"]) and process.returncode == 0
 
 
-def stop_stops_and_start_starts(stack: Stack) -> None:
+def stop_stops_and_start_starts(stack: Worker) -> None:
     assert not stack.call("stop")["is_running"]
     collecting = ("every_5_minutes", "every_15_minutes")
     assert {stack.schedules()[name] for name in collecting} == {"STOPPED"}
@@ -230,7 +158,7 @@ def stop_stops_and_start_starts(stack: Stack) -> None:
     assert {stack.schedules()[name] for name in collecting} == {"RUNNING"}
 
 
-def a_killed_run_is_recovered(stack: Stack, upstream: Upstream) -> None:
+def a_killed_run_is_recovered(stack: Worker, upstream: Upstream) -> None:
     """A collection is killed at work: its run is found dead, and the schedule goes on."""
     upstream.rules.append(Rule(".", fault="silent"))
     before = stack.runs("ui_collection")

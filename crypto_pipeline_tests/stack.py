@@ -1,0 +1,108 @@
+"""`dagster dev` as real processes on a free port, for tests and measurements."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Self
+
+PATIENCE_S = 100
+"""For anything that should happen within a minute or so; a busy machine is given more."""
+
+LAUNCH = """
+import os, signal, sys
+signal.signal(signal.SIGINT, signal.SIG_DFL)  # a shell's background job comes with it ignored
+os.setsid()
+os.execv(sys.argv[1], sys.argv[1:])
+"""
+
+
+class Stack:
+    """`dagster dev` in a session of its own; what it prints goes to dev.log in the folder."""
+
+    def __init__(
+        self, folder: Path, cwd: Path, environment: Mapping[str, str], *definitions: str
+    ) -> None:
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            port = str(free.getsockname()[1])
+        self.url = f"http://127.0.0.1:{port}"
+        self.environment = os.environ | {"DAGSTER_DISABLE_TELEMETRY": "yes"} | dict(environment)
+        self.log = folder / "dev.log"
+        dagster = str(Path(sys.executable).with_name("dagster"))
+        command = [dagster, "dev", *definitions, "-h", "127.0.0.1", "-p", port]
+        with self.log.open("wb") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, "-c", LAUNCH, *command],
+                cwd=cwd,
+                env=self.environment,
+                stdout=log,
+                stderr=log,
+            )
+
+    @contextmanager
+    def running(self) -> Iterator[Self]:
+        """The stack, and in any case none of its processes afterwards."""
+        try:
+            yield self
+        finally:
+            if self.left():
+                os.killpg(self.process.pid, signal.SIGKILL)
+            self.process.wait()
+
+    def ask(self, query: str, **variables: Any) -> Any:
+        """The data of a GraphQL answer. Raises OSError while the server starts."""
+        request = urllib.request.Request(
+            f"{self.url}/graphql",
+            json.dumps({"query": query, "variables": variables}).encode(),
+            {"Content-Type": "application/json"},
+        )
+        with urllib.request.urlopen(request, timeout=20) as answer:
+            return json.load(answer)["data"]
+
+    def until(self, what: str, done: Callable[[], Any]) -> Any:
+        """Wait for something to become true; while the server starts, no answer is a no.
+
+        Raises TimeoutError with the end of the log.
+        """
+        end = time.monotonic() + PATIENCE_S
+        while time.monotonic() < end:
+            assert self.process.poll() is None, self.said()
+            try:
+                found = done()
+            except (OSError, TypeError):
+                found = None
+            if found:
+                return found
+            time.sleep(0.5)
+        raise TimeoutError(f"never: {what}\n{self.said()}")
+
+    def said(self) -> str:
+        return self.log.read_text(errors="replace")[-3000:]
+
+    def processes(self, *columns: str) -> list[list[str]]:
+        """What `ps` says of the session's processes that still live, a list for each."""
+        shown = ",".join(f"{column}=" for column in ("sid", "stat", *columns))
+        listed = subprocess.run(["ps", "-eo", shown], capture_output=True, text=True, check=True)
+        lines = [line.split(None, len(columns) + 1) for line in listed.stdout.splitlines()]
+        sid = str(self.process.pid)
+        return [line[2:] for line in lines if line[0] == sid and not line[1].startswith("Z")]
+
+    def left(self) -> list[str]:
+        """The commands of the processes that still live."""
+        return [command for (command,) in self.processes("args")]
+
+    def end(self) -> None:
+        """Stop as Ctrl-C does, and see the last of its processes go."""
+        self.process.send_signal(signal.SIGINT)
+        self.process.wait(PATIENCE_S)
+        end = time.monotonic() + PATIENCE_S
+        while self.left() and time.monotonic() < end:
+            time.sleep(0.1)
