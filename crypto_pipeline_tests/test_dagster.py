@@ -97,6 +97,8 @@ def test_a_run_materializes_what_it_collected(
     assert metadata["endpoints_answered"].value == 2
     assert checks(result)["market_prices"] == (True, "4 rows from 2 of 2 endpoints asked")
     assert warehouse.query("SELECT DISTINCT collection_id FROM market_prices") == [(result.run_id,)]
+    said = [log.user_message for log in instance.all_logs(result.run_id) if not log.dagster_event]
+    assert said == ["2 of 2 endpoints answered with 4 rows, 0 were not asked"]
 
 
 def test_one_asset_collects_its_own_endpoints(
