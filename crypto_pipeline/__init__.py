@@ -13,6 +13,7 @@ caps         what a source allows in a day and a month, and what was used of it
 budget       what the default schedule asks and downloads, against what is allowed
 universe     which coins are kept, and which coin a ticker stands for
 collect      one collection: plan, fetch, extract, load, outcomes
+logs         one line for each endpoint of a collection, in files that stay small
 agreement    the SQL of the agreed view over all sources
 warehouse    the DuckDB file: the only package that knows duckdb
 assets       the tables as Dagster assets, and the step that collects them

@@ -163,7 +163,10 @@ def _not_about_outputs(record: logging.LogRecord) -> bool:
 
 
 def _log(context: dg.AssetExecutionContext, collection: Collection) -> None:
-    """A line for the collection, one for what waits, and one for each endpoint in trouble."""
+    """A line for the collection, one for what waits, and one for each endpoint in trouble.
+
+    The others have theirs in the file that `logs` writes: Dagster would keep them once a run.
+    """
     asked, good = len(collection.asked), len(collection.answered)
     rows = sum(len(result.rows) for result in collection.results)
     context.log.info(
@@ -174,6 +177,8 @@ def _log(context: dg.AssetExecutionContext, collection: Collection) -> None:
         context.log.warning(collection.stepped_aside)
     if collection.receipt.spooled:
         context.log.warning("the database is locked: the collection waits in the spool")
+    if collection.unlogged:
+        context.log.warning(collection.unlogged)
     if collection.receipt.drained:
         context.log.info(f"{collection.receipt.drained} collections left the spool")
     troubled = [r for r in collection.asked if r.outcome not in GOOD]

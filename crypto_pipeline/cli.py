@@ -122,6 +122,8 @@ def collect(chosen: argparse.Namespace) -> int:
             keep_books(instance, Warehouse(settings.database(), lock_wait_s=1), lately())
     for collection in collected:
         _sum_up(collection, chosen.json)
+        if collection.unlogged:
+            err.print(f"[yellow]{escape(collection.unlogged)}", soft_wrap=True)
     if not run.success:
         err.print(f"[red]{escape(_failure(run))}")
         return 1

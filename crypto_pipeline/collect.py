@@ -16,7 +16,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
-from crypto_pipeline import caps, health, pools, settings, universe
+from crypto_pipeline import caps, health, logs, pools, settings, universe
 from crypto_pipeline.extract import Extraction, Outcome, Reject, extract
 from crypto_pipeline.fetch import (
     CONNECTIONS,
@@ -89,6 +89,7 @@ class Collection:
     results: list[Result] = field(default_factory=list)
     receipt: Receipt = field(default_factory=Receipt)
     stepped_aside: str | None = None
+    unlogged: str | None = None
 
     def of(self, table: str) -> list[Result]:
         return [r for r in self.results if r.endpoint.table.table.name == table]
@@ -138,16 +139,20 @@ def collect(
     among: Sequence[Endpoint] | None = None,
     progress: Progress | None = None,
 ) -> Collection:
-    """Run one collection of these tables and keep what it brings.
+    """Run one collection of these tables, keep what it brings, and log how each endpoint ended.
 
     `among` limits it to some endpoints. Raises WarehouseError when nothing can be kept, not even
     in the spool; what the network does never raises.
     """
+    form = settings.log_form()
     warehouse = warehouse or Warehouse(settings.database())
     chosen = list(endpoints(tables) if among is None else among)
     done = Collection(collection_id, kind, datetime.now(UTC))
-    with _without_pauses():
-        _run(done, tables, chosen, warehouse, force, progress)
+    try:
+        with _without_pauses():
+            _run(done, tables, chosen, warehouse, force, progress)
+    finally:
+        done.unlogged = logs.write(done, warehouse, form)
     return done
 
 

@@ -115,6 +115,7 @@ def environment() -> str:
         "# CRYPTO_PIPELINE_KEEP_DAYS=market_prices:365,rejected_rows:7",
         "# CRYPTO_PIPELINE_ARCHIVE=archive",
         "# CRYPTO_PIPELINE_LEAST_FREE_GB=2",
+        "# CRYPTO_PIPELINE_LOG=json",
         "# CRYPTO_PIPELINE_ALERT_URL=ntfy://my-topic",
         "",
         "# API keys: a source that needs one is skipped without it.",

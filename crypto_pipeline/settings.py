@@ -8,6 +8,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
+from typing import Literal
+
+LogForm = Literal["logfmt", "json"]
 
 
 class SettingError(ValueError):
@@ -88,6 +91,16 @@ def keep(declared: Mapping[str, timedelta | None]) -> dict[str, timedelta]:
             )
         kept[table] = None if days == "for_ever" else timedelta(days=int(days))
     return {table: age for table, age in kept.items() if age is not None}
+
+
+def log_form() -> LogForm:
+    """CRYPTO_PIPELINE_LOG: how a line of the log is written, logfmt (the default) or json."""
+    text = os.environ.get("CRYPTO_PIPELINE_LOG", "").strip().lower()
+    if text == "json":
+        return "json"
+    if text in ("", "logfmt"):
+        return "logfmt"
+    raise SettingError(f"CRYPTO_PIPELINE_LOG={text!r}: give logfmt or json")
 
 
 def archive() -> Path | None:
