@@ -1,4 +1,4 @@
-"""`dagster dev` as real processes on a free port, for tests and measurements."""
+"""Dagster as real processes, for tests and measurements."""
 
 import json
 import os
@@ -13,6 +13,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Self
 
+from crypto_pipeline.docs import ROOT
+
 PATIENCE_S = 100
 """For anything that should happen within a minute or so; a busy machine is given more."""
 
@@ -23,24 +25,26 @@ os.setsid()
 os.execv(sys.argv[1], sys.argv[1:])
 """
 
+EVERY_MINUTE = {
+    "CRYPTO_PIPELINE_UI_CRON": "* * * * *",
+    "CRYPTO_PIPELINE_HISTORICAL_CRON": "* * * * *",
+    "PYTHONPATH": str(ROOT),
+}
+"""The project here, with both schedules on the fastest beat there is."""
 
-class Stack:
-    """`dagster dev` in a session of its own; what it prints goes to dev.log in the folder."""
+
+class Session:
+    """A command of Dagster's in a session of its own; what it prints goes to NAME.log."""
 
     def __init__(
-        self, folder: Path, cwd: Path, environment: Mapping[str, str], *definitions: str
+        self, folder: Path, cwd: Path, environment: Mapping[str, str], name: str, *command: str
     ) -> None:
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            port = str(free.getsockname()[1])
-        self.url = f"http://127.0.0.1:{port}"
         self.environment = os.environ | {"DAGSTER_DISABLE_TELEMETRY": "yes"} | dict(environment)
-        self.log = folder / "dev.log"
-        dagster = str(Path(sys.executable).with_name("dagster"))
-        command = [dagster, "dev", *definitions, "-h", "127.0.0.1", "-p", port]
+        self.log = folder / f"{name}.log"
+        program = str(Path(sys.executable).with_name(command[0]))
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-c", LAUNCH, *command],
+                [sys.executable, "-c", LAUNCH, program, *command[1:]],
                 cwd=cwd,
                 env=self.environment,
                 stdout=log,
@@ -49,23 +53,13 @@ class Stack:
 
     @contextmanager
     def running(self) -> Iterator[Self]:
-        """The stack, and in any case none of its processes afterwards."""
+        """The session, and in any case none of its processes afterwards."""
         try:
             yield self
         finally:
             if self.left():
                 os.killpg(self.process.pid, signal.SIGKILL)
             self.process.wait()
-
-    def ask(self, query: str, **variables: Any) -> Any:
-        """The data of a GraphQL answer. Raises OSError while the server starts."""
-        request = urllib.request.Request(
-            f"{self.url}/graphql",
-            json.dumps({"query": query, "variables": variables}).encode(),
-            {"Content-Type": "application/json"},
-        )
-        with urllib.request.urlopen(request, timeout=20) as answer:
-            return json.load(answer)["data"]
 
     def until(self, what: str, done: Callable[[], Any]) -> Any:
         """Wait for something to become true; while the server starts, no answer is a no.
@@ -106,3 +100,27 @@ class Stack:
         end = time.monotonic() + PATIENCE_S
         while self.left() and time.monotonic() < end:
             time.sleep(0.1)
+
+
+class Stack(Session):
+    """`dagster dev` on a free port; what it prints goes to dev.log in the folder."""
+
+    def __init__(
+        self, folder: Path, cwd: Path, environment: Mapping[str, str], *definitions: str
+    ) -> None:
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            port = str(free.getsockname()[1])
+        self.url = f"http://127.0.0.1:{port}"
+        command = ("dagster", "dev", *definitions, "-h", "127.0.0.1", "-p", port)
+        super().__init__(folder, cwd, environment, "dev", *command)
+
+    def ask(self, query: str, **variables: Any) -> Any:
+        """The data of a GraphQL answer. Raises OSError while the server starts."""
+        request = urllib.request.Request(
+            f"{self.url}/graphql",
+            json.dumps({"query": query, "variables": variables}).encode(),
+            {"Content-Type": "application/json"},
+        )
+        with urllib.request.urlopen(request, timeout=20) as answer:
+            return json.load(answer)["data"]

@@ -12,7 +12,7 @@ import pytest
 
 from crypto_pipeline import docs
 from crypto_pipeline.warehouse import Warehouse, WarehouseError
-from crypto_pipeline_tests.stack import PATIENCE_S, Stack
+from crypto_pipeline_tests.stack import EVERY_MINUTE, PATIENCE_S, Stack
 from crypto_pipeline_tests.upstream import Rule, Samples, Upstream
 
 
@@ -21,12 +21,7 @@ class Worker(Stack):
 
     def __init__(self, folder: Path) -> None:
         self.warehouse = Warehouse(folder / "crypto.duckdb", lock_wait_s=5)
-        environment = {
-            "CRYPTO_PIPELINE_UI_CRON": "* * * * *",
-            "CRYPTO_PIPELINE_HISTORICAL_CRON": "* * * * *",
-            "PYTHONPATH": str(docs.ROOT),
-        }
-        super().__init__(folder, docs.ROOT, environment, "-w", "workspace.yaml")
+        super().__init__(folder, docs.ROOT, EVERY_MINUTE, "-w", "workspace.yaml")
         self.environment["CRYPTO_PIPELINE_WEBSERVER"] = self.url
 
     def until(self, what: str, done: Callable[[], Any]) -> Any:
