@@ -151,17 +151,19 @@ def materialize(folder: Path, rows: int) -> None:
         assert done.returncode == 0, done.stderr.decode()[-2000:]
         return took
 
-    empty, idle, full = [], [], []
+    empty, full, again, idle = [], [], [], []
     with server("-m", "crypto_pipeline_tests.upstream", "--port", "0"):
         for n in range(4):
             empty.append(run("empty_project", f"empty-{n}", folder))
             full.append(run("crypto_pipeline.definitions", f"ours-{n}", ROOT))
+            again.append(run("empty_project", f"empty-{n}", folder))
             idle.append(run("crypto_pipeline.definitions", f"ours-{n}", ROOT))
-    line("an empty multi_asset of as many specs", median(empty[1:]), "s")
-    line("ours, when no endpoint is due", median(idle[1:]), "s")
-    line("  ratio, pair by pair", _ratio(idle, empty), "x", "target 1.3")
-    line("ours, every endpoint asked, into DuckDB", median(full[1:]), "s")
+    line("an empty multi_asset of as many specs, in a new instance", median(empty[1:]), "s")
+    line("ours, every endpoint asked, into a new DuckDB file", median(full[1:]), "s")
     line("  ratio, pair by pair", _ratio(full, empty), "x")
+    line("the empty multi_asset again", median(again[1:]), "s")
+    line("ours again, when no endpoint is due", median(idle[1:]), "s")
+    line("  ratio, pair by pair", _ratio(idle, again), "x", "target 1.3")
 
 
 def _ratio(ours: list[float], baseline: list[float]) -> float:
@@ -225,7 +227,7 @@ def storage(folder: Path, rows: int) -> None:
 FILL = """
 INSERT INTO market_prices ({names})
 SELECT 'C' || coin, 'Coin number ' || coin, 'coin-' || coin, 'USD',
-    round(90000 / (coin + 1) ** 1.7 * (0.9 + 0.2 * random()),
+    round(90000 / (coin + 1) ** 1.7 * (0.999 + 0.002 * random()),
         CASE WHEN coin < 200 THEN 2 ELSE 6 END),
     CASE WHEN source < 8 THEN round(1.8e12 / (coin + 1) ** 1.5 * (0.9 + 0.2 * random())) END,
     round(random() * 1e9 / (coin + 1), 2), round(random() * 16 - 8, 2),

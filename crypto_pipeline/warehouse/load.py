@@ -229,6 +229,7 @@ def _added_up(relation: str) -> str:
 
 def _agree(connection: duckdb.DuckDBPyConnection, at: datetime) -> dict[str, int]:
     """Make the agreed view anew; the last statement tells how many coins it has."""
+    connection.execute("RESET threads")  # these statements are not small
     for statement in STATEMENTS:
         written = connection.execute(statement.replace("$now", literal(at))).fetchone()
     return {"": int(written[0]) if written else 0}
