@@ -118,7 +118,7 @@ class Row(BaseModel):
     seconds or milliseconds is for the source to say, never for the validator to guess.
     """
 
-    model_config = ConfigDict(extra="forbid", str_strip_whitespace=True)
+    model_config = ConfigDict(extra="forbid", str_strip_whitespace=True, defer_build=True)
 
     table: ClassVar[Table]
 
