@@ -99,6 +99,7 @@ def _rows(
     aliases = endpoint.source.aliases
     tickers = [name for name in ("symbol", "quote") if name in table.column_names]
     latest = answer.received_at + AHEAD
+    model.model_rebuild()  # does nothing from the second time on
     validate = model.__pydantic_validator__.validate_python
     ends = model.finished is not Row.finished
     done = Extraction("ok", records=len(records))
