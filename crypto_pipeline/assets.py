@@ -17,7 +17,7 @@ from dagster_duckdb import DuckDBResource
 
 from crypto_pipeline import settings
 from crypto_pipeline.collect import Collection, Progress, Result, collect
-from crypto_pipeline.health import GOOD, passed_over
+from crypto_pipeline.health import GOOD, not_due, passed_over
 from crypto_pipeline.tables import DATA, CachedMarketData, MarketPrice, Row
 from crypto_pipeline.warehouse import Warehouse, WarehouseError
 
@@ -198,11 +198,11 @@ def report(model: type[Row], collection: Collection, *, with_check: bool = True)
     fed = _feeding(model, collection)
     asked = [r for r in fed if r.asked]
     answered = [r for r in asked if r.outcome in GOOD]
-    not_due = not asked and _not_due(fed)
+    idle = not asked and any(not_due(r.reason) for r in fed)
     waiting = collection.receipt.spooled
-    alive = bool(answered) or not_due
+    alive = bool(answered) or idle
     if model is CachedMarketData:
-        alive = waiting or not_due or collection.receipt.of(table) > 0
+        alive = waiting or idle or collection.receipt.of(table) > 0
     metadata = _metadata(model, collection, fed)
     passed, words = _judge(model, collection, fed)
     if alive:
@@ -224,10 +224,6 @@ def _feeding(model: type[Row], collection: Collection) -> list[Result]:
     return collection.of(source.table.name)
 
 
-def _not_due(fed: list[Result]) -> bool:
-    return any((r.reason or "").startswith("not due") for r in fed)
-
-
 def _judge(model: type[Row], collection: Collection, fed: list[Result]) -> tuple[bool, str]:
     """Whether a table got what it should, and what to say of it."""
     table = model.table.name
@@ -242,7 +238,7 @@ def _judge(model: type[Row], collection: Collection, fed: list[Result]) -> tuple
         return agreed > 0, f"{agreed} coins agreed, {rows} prices came"
     if not asked:
         reasons = "; ".join(passed_over(r.reason for r in fed)) or "no endpoint feeds it"
-        return _not_due(fed) or not fed, f"nobody was asked: {reasons}"
+        return any(not_due(r.reason) for r in fed) or not fed, f"nobody was asked: {reasons}"
     if not answered:
         first = asked[0]
         return False, (

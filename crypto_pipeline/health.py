@@ -81,6 +81,11 @@ _KINDS = {
 """How a reason for not asking begins, and what is said of all that it is true of."""
 
 
+def not_due(reason: str | None) -> bool:
+    """Whether an endpoint was not asked because it, or its pool, had answered lately."""
+    return (reason or "").startswith(("not due", "the pool is not due"))
+
+
 def passed_over(reasons: Iterable[str | None]) -> list[str]:
     """Why endpoints were not asked, in kinds with their number, the biggest first."""
     kinds = Counter(

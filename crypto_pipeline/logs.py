@@ -14,6 +14,7 @@ from logging.handlers import RotatingFileHandler
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from crypto_pipeline.health import not_due
 from crypto_pipeline.settings import LogForm
 from crypto_pipeline.warehouse import Warehouse
 
@@ -26,9 +27,6 @@ FILES = 5
 
 WAIT_S = 2.0
 """How long a collection waits while another one writes its lines."""
-
-NOT_DUE = ("not due", "the pool is not due")
-"""Why most endpoints are not asked in most collections: no news, and no line."""
 
 _PLAIN = re.compile(r'[^\s"=\\]+')
 
@@ -101,7 +99,8 @@ def line(result: "Result", collection: "Collection", form: LogForm) -> str:
 
 
 def _is_news(result: "Result") -> bool:
-    return result.asked or not (result.reason or "").startswith(NOT_DUE)
+    """Not of those that are not due: most endpoints in most collections."""
+    return result.asked or not not_due(result.reason)
 
 
 def _logfmt(values: Mapping[str, Value]) -> str:

@@ -418,7 +418,9 @@ def test_a_newer_file_is_a_clear_error(warehouse: Warehouse) -> None:
     with warehouse.connect() as connection:
         connection.execute("INSERT INTO schema_migrations VALUES (99, 'the future', now())")
     for use in (lambda: warehouse.write(batch("c2")), warehouse.remember):
-        with pytest.raises(TooNew, match=r"layout 99.*knows up to 1.*update crypto_pipeline"):
+        with pytest.raises(
+            TooNew, match=r"duckdb has layout 99.*knows up to 1.*update crypto_pipeline"
+        ):
             use()
     assert warehouse.waiting() == []
 

@@ -44,8 +44,10 @@ def version(connection: duckdb.DuckDBPyConnection, here: Layout) -> int:
     found = connection.execute("SELECT max(version) FROM schema_migrations").fetchone()
     number = int(found[0] or 0) if found else 0
     if number > VERSION:
+        path = "SELECT path FROM duckdb_databases() WHERE database_name = current_database()"
+        (file,) = connection.execute(path).fetchall()[0]
         raise TooNew(
-            f"the database has layout {number}, this crypto_pipeline knows up to {VERSION}: "
+            f"{file} has layout {number}, this crypto_pipeline knows up to {VERSION}: "
             "update crypto_pipeline, or point CRYPTO_PIPELINE_DATABASE at another file"
         )
     return number
