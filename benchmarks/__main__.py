@@ -20,7 +20,7 @@ from statistics import median
 import requests
 
 from benchmarks import prices, stack
-from crypto_pipeline.collect import Collection, collect
+from crypto_pipeline.collection.collect import Collection, collect
 from crypto_pipeline.tables import DATA, MarketPrice
 from crypto_pipeline.warehouse import Warehouse
 from crypto_pipeline.warehouse.layout import migrate
@@ -239,7 +239,7 @@ FROM (SELECT i // 25000 AS tick, (i // 250) % 100 AS source, i % 250 AS coin
 
 
 def _write(warehouse: Warehouse, endpoints: list, collection_id: str) -> float:
-    from crypto_pipeline import collect as module  # noqa: PLC0415
+    from crypto_pipeline.collection import collect as module  # noqa: PLC0415
 
     memory = warehouse.remember()
     done = module.Collection(collection_id, "ui", module.datetime.now(module.UTC))

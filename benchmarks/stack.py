@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from crypto_pipeline.docs import ROOT
-from crypto_pipeline.schedules import QUIET
-from crypto_pipeline.seen import COLLECTIONS
+from crypto_pipeline.monitoring.snapshot import COLLECTIONS
+from crypto_pipeline.orchestration.schedules import QUIET
 from crypto_pipeline_tests.stack import Stack
 
 RUNS_A_DAY = {"ui": 24 * 60 // 5, "historical": 24 * 60 // 15}

@@ -8,11 +8,11 @@ gc.freeze()
 
 import dagster as dg
 
-from crypto_pipeline.assets import Done, build_assets, resources
-from crypto_pipeline.collect import Progress
-from crypto_pipeline.maintenance import every_day, maintenance
-from crypto_pipeline.schedules import JOBS, build_schedules, first_collection
-from crypto_pipeline.sensors import drain_spool, record_worker, watch_sensor
+from crypto_pipeline.collection.collect import Progress
+from crypto_pipeline.orchestration.assets import Done, build_assets, resources
+from crypto_pipeline.orchestration.maintenance import every_day, maintenance
+from crypto_pipeline.orchestration.schedules import JOBS, build_schedules, first_collection
+from crypto_pipeline.orchestration.sensors import drain_spool, record_worker, watch_sensor
 
 
 def build_definitions(progress: Progress | None = None, done: Done | None = None) -> dg.Definitions:

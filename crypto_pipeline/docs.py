@@ -7,7 +7,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from crypto_pipeline import caps
+from crypto_pipeline.collection import quotas
 from crypto_pipeline.sources import SOURCES, Source
 from crypto_pipeline.tables import DATA, MANAGEMENT, VIEWS, Row, View
 
@@ -91,8 +91,8 @@ def _source(source: Source) -> str:
     terms = f", [terms]({source.terms})" if source.terms else ""
     limits = [
         f"{limit:,} a {period}"
-        for period in caps.PERIODS
-        if (limit := caps.limit(source, period)) is not None
+        for period in quotas.PERIODS
+        if (limit := quotas.limit(source, period)) is not None
     ]
     return (
         f"| {source.name} | {fed} | {', '.join(limits)} | {key} "

@@ -4,9 +4,9 @@ from typing import Any
 
 import pytest
 
-from crypto_pipeline import budget, caps
-from crypto_pipeline.budget import BYTES_A_DAY, plan, rounds
-from crypto_pipeline.collect import collect
+from crypto_pipeline.collection import budget, quotas
+from crypto_pipeline.collection.budget import BYTES_A_DAY, plan, rounds
+from crypto_pipeline.collection.collect import collect
 from crypto_pipeline.sources import SOURCES
 from crypto_pipeline.sources.spec import Endpoint, Key, Source, hours, minutes
 from crypto_pipeline.tables import DATA, Candle, FundingRate, MarketPrice, OpenInterest
@@ -98,8 +98,8 @@ def test_of_a_pool_only_the_first_that_can_be_asked_counts() -> None:
     [
         ({"per_day": 288}, True),
         ({"per_day": 287}, False),
-        ({"per_month": 288 * caps.LONGEST_MONTH}, True),
-        ({"per_month": 288 * caps.LONGEST_MONTH - 1}, False),
+        ({"per_month": 288 * quotas.LONGEST_MONTH}, True),
+        ({"per_month": 288 * quotas.LONGEST_MONTH - 1}, False),
     ],
 )
 def test_a_source_asked_more_than_it_allows_does_not_fit(about: dict[str, Any], fits: bool) -> None:

@@ -11,13 +11,15 @@ from pathlib import Path
 
 import pytest
 
-from crypto_pipeline import budget, cli, docs, settings
+from crypto_pipeline import docs, settings
+from crypto_pipeline.cli import main as cli
+from crypto_pipeline.collection import budget
+from crypto_pipeline.monitoring.alerts import watch
+from crypto_pipeline.monitoring.webserver import Webserver
 from crypto_pipeline.settings import SettingError, Universe
 from crypto_pipeline.sources import ENDPOINTS, SOURCES
 from crypto_pipeline.tables import TABLES, VIEWS
 from crypto_pipeline.warehouse import Warehouse
-from crypto_pipeline.watch import watch
-from crypto_pipeline.webserver import Webserver
 from crypto_pipeline_tests.upstream import Rule, Samples, Upstream
 
 

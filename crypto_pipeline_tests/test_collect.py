@@ -12,9 +12,9 @@ from typing import Any
 
 import pytest
 
-from crypto_pipeline import collect as module
-from crypto_pipeline import fetch
-from crypto_pipeline.collect import Collection, collect
+from crypto_pipeline.collection import collect as module
+from crypto_pipeline.collection import fetch
+from crypto_pipeline.collection.collect import Collection, collect
 from crypto_pipeline.sources import ENDPOINTS, SOURCES, Source
 from crypto_pipeline.sources.spec import Endpoint, Key
 from crypto_pipeline.tables import MarketPrice
@@ -272,7 +272,7 @@ def program(upstream: Upstream, path: Path, collection_id: str) -> str:
     return textwrap.dedent(f"""
         import os, sys
         os.environ["CRYPTO_PIPELINE_UPSTREAM"] = {upstream.url!r}
-        from crypto_pipeline.collect import collect
+        from crypto_pipeline.collection.collect import collect
         from crypto_pipeline.warehouse import Warehouse
         from crypto_pipeline_tests.conftest import source
         collect(

@@ -11,8 +11,10 @@ from typing import Any
 import dagster as dg
 import pytest
 
-from crypto_pipeline import assets, collect, docs, event_log, schedules
+from crypto_pipeline import docs, event_log
+from crypto_pipeline.collection import collect
 from crypto_pipeline.definitions import build_definitions
+from crypto_pipeline.orchestration import assets, schedules
 from crypto_pipeline.settings import SettingError
 from crypto_pipeline.tables import DATA
 from crypto_pipeline.warehouse import Warehouse
@@ -286,6 +288,6 @@ def test_the_first_collection_starts_at_once_and_only_once(
 
 
 def test_the_instance_configuration_is_accepted(tmp_path: Path) -> None:
-    shutil.copy(Path(schedules.__file__).parents[1] / "dagster.yaml", tmp_path)
+    shutil.copy(docs.ROOT / "dagster.yaml", tmp_path)
     with dg.DagsterInstance.from_config(str(tmp_path)) as instance:
         assert instance.run_monitoring_enabled

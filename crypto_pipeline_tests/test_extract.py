@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from crypto_pipeline.extract import Extraction, envelope, extract
-from crypto_pipeline.fetch import Answer
+from crypto_pipeline.collection.extract import Extraction, envelope, extract
+from crypto_pipeline.collection.fetch import Answer
 from crypto_pipeline.sources import ENDPOINTS, Source
 from crypto_pipeline.sources.spec import Ask, Endpoint
 from crypto_pipeline.sources.values import article, candle, millis

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from crypto_pipeline import fetch
-from crypto_pipeline.fetch import Fetcher, Request
+from crypto_pipeline.collection import fetch
+from crypto_pipeline.collection.fetch import Fetcher, Request
 from crypto_pipeline.sources.spec import Key
 from crypto_pipeline_tests.conftest import Canned
 from crypto_pipeline_tests.upstream import Rule, Upstream

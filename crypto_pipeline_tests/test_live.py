@@ -8,8 +8,8 @@ from dataclasses import replace
 
 import pytest
 
-from crypto_pipeline import health
-from crypto_pipeline.collect import Result, gather
+from crypto_pipeline.collection import backoff
+from crypto_pipeline.collection.collect import Result, gather
 from crypto_pipeline.sources import ENDPOINTS
 from crypto_pipeline.warehouse import Memory
 from crypto_pipeline_tests.conftest import the_internet
@@ -37,5 +37,5 @@ def results(request: pytest.FixtureRequest) -> dict[str, Result]:
 @pytest.mark.parametrize("endpoint_id", KEYLESS)
 def test_a_keyless_endpoint_answers(endpoint_id: str, results: dict[str, Result]) -> None:
     result = results[endpoint_id]
-    if result.outcome not in health.GOOD:
+    if result.outcome not in backoff.GOOD:
         pytest.fail(f"{endpoint_id} is {result.outcome}: {result.reason}", pytrace=False)

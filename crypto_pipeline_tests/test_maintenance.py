@@ -12,8 +12,9 @@ import dagster as dg
 import duckdb
 import pytest
 
-from crypto_pipeline import maintenance, settings
+from crypto_pipeline import settings
 from crypto_pipeline.definitions import build_definitions
+from crypto_pipeline.orchestration import maintenance
 from crypto_pipeline.settings import SettingError
 from crypto_pipeline.tables import TABLES
 from crypto_pipeline.warehouse import Locked, Warehouse

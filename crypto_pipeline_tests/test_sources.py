@@ -6,8 +6,8 @@ from functools import cache
 
 import pytest
 
-from crypto_pipeline.extract import Extraction, extract
-from crypto_pipeline.fetch import Answer
+from crypto_pipeline.collection.extract import Extraction, extract
+from crypto_pipeline.collection.fetch import Answer
 from crypto_pipeline.sources import ENDPOINTS, SOURCES, Endpoint
 from crypto_pipeline.sources.spec import Ask
 from crypto_pipeline_tests.upstream import (

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 import crypto_pipeline
-from crypto_pipeline.fetch import request_for
+from crypto_pipeline.collection.fetch import request_for
 from crypto_pipeline.sources import ENDPOINTS, SOURCES, Source, SourceError
 from crypto_pipeline.sources.spec import Ask, Key, Pairs, ago, day, minutes, now
 from crypto_pipeline.tables import DATA, MarketPrice

@@ -13,8 +13,8 @@ import dagster as dg
 import pytest
 
 from crypto_pipeline import docs
-from crypto_pipeline.history import OVER, open_instance, turn
-from crypto_pipeline.seen import SCHEDULES
+from crypto_pipeline.monitoring.dagster_instance import OVER, open_instance, turn
+from crypto_pipeline.monitoring.snapshot import SCHEDULES
 from crypto_pipeline.tables import MarketPrice
 from crypto_pipeline.warehouse import Warehouse
 from crypto_pipeline_tests.stack import EVERY_MINUTE, Session

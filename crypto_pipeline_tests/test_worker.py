@@ -19,8 +19,10 @@ from dagster._core.scheduler.instigation import (
 from dagster._core.test_utils import create_run_for_test
 from dagster_shared.error import SerializableErrorInfo
 
-from crypto_pipeline import books, history, schedules, sensors, worker
-from crypto_pipeline.books import keep_books
+from crypto_pipeline import docs
+from crypto_pipeline.monitoring import dagster_instance, run_records, status
+from crypto_pipeline.monitoring.run_records import keep_books
+from crypto_pipeline.orchestration import schedules, sensors
 from crypto_pipeline.warehouse import Warehouse
 from crypto_pipeline_tests.test_dagster import instance, materialize, started, upstream
 from crypto_pipeline_tests.test_warehouse import collected, count, held
@@ -64,7 +66,7 @@ def tick(instance: dg.DagsterInstance, at: datetime, status: TickStatus, **about
 
 def met(instance: dg.DagsterInstance, since: datetime) -> None:
     """The ui schedule as a daemon has met it, on since then."""
-    history.turn(instance, [UI], on=True)
+    dagster_instance.turn(instance, [UI], on=True)
     (state,) = instance.all_instigator_state()
     data = ScheduleInstigatorData("*/5 * * * *", since.timestamp())
     instance.update_instigator_state(state.with_data(data))
@@ -129,7 +131,7 @@ def test_a_locked_database_loses_nothing_and_fails_no_sensor(
 def test_more_runs_than_fit_in_one_go_are_recorded_in_turn(
     warehouse: Warehouse, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(books, "RUNS_A_TIME", 3)
+    monkeypatch.setattr(run_records, "RUNS_A_TIME", 3)
     for n in range(7):
         ended(instance, f"run-{n}")
     cursor: str | None = None
@@ -175,12 +177,12 @@ def test_a_stopped_schedule_misses_nothing(
 ) -> None:
     met(instance, slot(60))
     tick(instance, slot(55), TickStatus.SKIPPED, skip_reason="x")
-    history.turn(instance, [UI], on=False)
+    dagster_instance.turn(instance, [UI], on=False)
     cursor = keep_books(instance, warehouse, None)
-    history.turn(instance, [UI], on=True)
+    dagster_instance.turn(instance, [UI], on=True)
     keep_books(instance, warehouse, cursor)
     assert count(warehouse, "schedule_compliance") == 0
-    assert [s.on for s in history.see(instance).collecting if s.name == UI] == [True]
+    assert [s.on for s in dagster_instance.see(instance).collecting if s.name == UI] == [True]
 
 
 # A run that died
@@ -199,7 +201,7 @@ def test_a_run_whose_process_was_killed_is_found_at_the_next_tick(
         [sys.executable, "-c", program],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
-        cwd=Path(schedules.__file__).parents[1],
+        cwd=docs.ROOT,
     )
     with other:
         assert other.stdout
@@ -210,7 +212,7 @@ def test_a_run_whose_process_was_killed_is_found_at_the_next_tick(
     found = instance.get_run_by_id(run.run_id)
     assert found
     assert found.status == dg.DagsterRunStatus.FAILURE
-    assert "its process is gone" in history.why_failed(instance, run.run_id)
+    assert "its process is gone" in dagster_instance.why_failed(instance, run.run_id)
 
 
 def test_a_run_that_ended_leaves_no_sign(warehouse: Warehouse) -> None:
@@ -224,8 +226,8 @@ def test_a_run_that_ended_leaves_no_sign(warehouse: Warehouse) -> None:
 
 
 def answers(instance: dg.DagsterInstance, warehouse: Warehouse) -> tuple[Any, Any]:
-    seen, told = history.see(instance), worker.kept(warehouse)
-    return worker.status(seen, told), worker.stats(seen, told)
+    seen, told = dagster_instance.see(instance), status.kept(warehouse)
+    return status.status(seen, told), status.stats(seen, told)
 
 
 def test_the_answers_are_the_same_before_and_after_the_books_are_kept(
@@ -271,10 +273,10 @@ def test_a_locked_database_still_gets_an_answer(
 
 
 def test_health_names_every_reason(warehouse: Warehouse, instance: dg.DagsterInstance) -> None:
-    history.turn(instance, [UI], on=False)
+    dagster_instance.turn(instance, [UI], on=False)
     ended(instance, "u1", "FAILURE")
-    told = worker.kept(warehouse)
-    answer = worker.health(history.see(instance), told, warehouse)
+    told = status.kept(warehouse)
+    answer = status.health(dagster_instance.see(instance), told, warehouse)
     assert not answer["healthy"]
     words = "\n".join(answer["reasons"])
     for reason in (
@@ -292,16 +294,16 @@ def test_health_names_a_sensor_that_fails(
 ) -> None:
     met(instance, slot(10))
     tick(instance, slot(5), TickStatus.FAILURE, error=BROKEN)
-    answer = worker.health(history.see(instance), worker.kept(warehouse), warehouse)
+    answer = status.health(dagster_instance.see(instance), status.kept(warehouse), warehouse)
     assert f"schedule {UI} failed: it broke" in answer["reasons"]
 
 
 def test_stop_and_start_are_what_the_daemon_and_the_ui_read(instance: dg.DagsterInstance) -> None:
     names = [UI, "every_15_minutes"]
-    assert all(schedule.on for schedule in history.see(instance).collecting)
+    assert all(schedule.on for schedule in dagster_instance.see(instance).collecting)
     for on in (False, True, True, False):
-        history.turn(instance, names, on=on)
-        seen = history.see(instance)
+        dagster_instance.turn(instance, names, on=on)
+        seen = dagster_instance.see(instance)
         assert [schedule.on for schedule in seen.collecting] == [on, on]
         assert all((schedule.next_at is not None) == on for schedule in seen.collecting)
     assert len(instance.all_instigator_state()) == 2

@@ -10,7 +10,6 @@ from pathlib import Path
 import duckdb
 from pydantic_core import to_json
 
-from crypto_pipeline.agreement import IDENTIFY, STATEMENTS
 from crypto_pipeline.tables import (
     DATA,
     GROUPS,
@@ -24,6 +23,7 @@ from crypto_pipeline.tables import (
     Table,
     WorkerRun,
 )
+from crypto_pipeline.warehouse.agreed_view import IDENTIFY, STATEMENTS
 from crypto_pipeline.warehouse.layout import migrate
 from crypto_pipeline.warehouse.sql import literal, names, transaction
 

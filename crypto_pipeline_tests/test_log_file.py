@@ -15,11 +15,13 @@ from filelock import FileLock
 from hypothesis import given
 from hypothesis import strategies as st
 
-from crypto_pipeline import assets, fetch, logs, settings
-from crypto_pipeline import collect as module
-from crypto_pipeline.cli import main
-from crypto_pipeline.collect import Collection, Result, collect
+from crypto_pipeline import settings
+from crypto_pipeline.cli.main import main
+from crypto_pipeline.collection import collect as module
+from crypto_pipeline.collection import fetch, log_file
+from crypto_pipeline.collection.collect import Collection, Result, collect
 from crypto_pipeline.definitions import build_definitions
+from crypto_pipeline.orchestration import assets
 from crypto_pipeline.settings import LogForm, SettingError
 from crypto_pipeline.sources import SOURCES
 from crypto_pipeline.sources.spec import Endpoint, Key
@@ -131,7 +133,7 @@ def test_what_is_not_due_has_no_line(warehouse: Warehouse, upstream: Upstream, f
 @given(reason=st.text(), form=st.sampled_from(FORMS))
 def test_no_reason_breaks_a_line(reason: str, form: LogForm) -> None:
     ended = Result(source("odd"), "changed", reason)
-    line = logs.line(ended, Collection("c1", "ui", datetime.now(UTC)), form)
+    line = log_file.line(ended, Collection("c1", "ui", datetime.now(UTC)), form)
     assert line.splitlines() == [line]
     assert line.isprintable()
     line.encode()
@@ -174,12 +176,12 @@ def test_no_key_is_in_it(
 def test_it_never_outgrows_its_bounds(
     warehouse: Warehouse, upstream: Upstream, file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(logs, "FILE_BYTES", 1_000)
+    monkeypatch.setattr(log_file, "FILE_BYTES", 1_000)
     for number in range(20):
         run(warehouse, source("good"), source("fine"), name=f"c{number}", force=True)
     found = sorted(file.parent.glob("crypto.log*"))
     assert [f.name for f in found] == ["crypto.log", *(f"crypto.log.{n}" for n in range(1, 5))]
-    assert all(f.stat().st_size <= logs.FILE_BYTES for f in found)
+    assert all(f.stat().st_size <= log_file.FILE_BYTES for f in found)
     newest_first = [parsed(line)["collection"] for f in found for line in _backwards(f)]
     kept = list(dict.fromkeys(newest_first))
     assert kept == [f"c{n}" for n in range(19, 19 - len(kept), -1)]
@@ -196,15 +198,15 @@ def test_two_that_write_and_rotate_at_once_lose_nothing(
     code = textwrap.dedent(f"""
         import sys
         from datetime import UTC, datetime
-        from crypto_pipeline import logs
-        from crypto_pipeline.collect import Collection, Result
+        from crypto_pipeline.collection import log_file
+        from crypto_pipeline.collection.collect import Collection, Result
         from crypto_pipeline.warehouse import Warehouse
         from crypto_pipeline_tests.conftest import source
-        logs.FILE_BYTES, logs.FILES = 2_000, 1_000
+        log_file.FILE_BYTES, log_file.FILES = 2_000, 1_000
         ended = [Result(source(f"s{{n}}"), "ok") for n in range(3)]
         for number in range(60):
             done = Collection(f"{{sys.argv[1]}}-{{number}}", "ui", datetime.now(UTC), ended)
-            assert logs.write(done, Warehouse({str(warehouse.path)!r}), "json") is None
+            assert log_file.write(done, Warehouse({str(warehouse.path)!r}), "json") is None
     """)
     both: list[subprocess.Popen[bytes]] = [python(code, name) for name in ("a", "b")]
     assert [process.wait(60) for process in both] == [0, 0]
@@ -258,7 +260,7 @@ def test_a_log_that_cannot_be_written_costs_a_warning(
 def test_a_log_that_another_keeps_is_not_waited_for_long(
     warehouse: Warehouse, upstream: Upstream, file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(logs, "WAIT_S", 0.1)
+    monkeypatch.setattr(log_file, "WAIT_S", 0.1)
     with FileLock(warehouse.path.with_name("crypto.duckdb.log.lock")):
         collection = run(warehouse, source("good"))
     assert collection.unlogged == f"{file} got no lines: another collection was writing to it"

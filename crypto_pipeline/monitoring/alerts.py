@@ -16,10 +16,10 @@ from typing import Any, Literal, Self
 from pydantic import TypeAdapter
 
 from crypto_pipeline import settings
-from crypto_pipeline.agreement import TOLERANCE
 from crypto_pipeline.sources import SOURCES
 from crypto_pipeline.tables import Alert, Row, SystemMetrics
 from crypto_pipeline.warehouse import Damaged, Locked, Warehouse, WarehouseError
+from crypto_pipeline.warehouse.agreed_view import TOLERANCE
 
 METRICS_EVERY = timedelta(minutes=5)
 SPOOL_PATIENCE = timedelta(minutes=2)

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from crypto_pipeline import health
-from crypto_pipeline.extract import Outcome
+from crypto_pipeline.collection import backoff
+from crypto_pipeline.collection.extract import Outcome
 from crypto_pipeline.sources.spec import Key, minutes
 from crypto_pipeline.tables import SourceHealth
 from crypto_pipeline_tests.conftest import source
@@ -30,32 +30,32 @@ OUTCOMES: list[Outcome] = [
 def after(*outcomes: Outcome, times: int = 1, retry_after: float | None = None) -> SourceHealth:
     known = None
     for outcome in outcomes * times:
-        known = health.after(ALPHA, known, outcome, "why", NOW, retry_after=retry_after)
+        known = backoff.after(ALPHA, known, outcome, "why", NOW, retry_after=retry_after)
     assert known
     return known
 
 
 def test_an_endpoint_never_asked_is_due() -> None:
-    assert health.why_not(ALPHA, None, NOW, {}) is None
+    assert backoff.why_not(ALPHA, None, NOW, {}) is None
 
 
 @pytest.mark.parametrize(("seconds", "due"), [(200, False), (239, False), (298, True), (300, True)])
 def test_a_tick_two_seconds_early_skips_no_round(seconds: float, due: bool) -> None:
-    reason = health.why_not(ALPHA, after("ok"), NOW + timedelta(seconds=seconds), {})
+    reason = backoff.why_not(ALPHA, after("ok"), NOW + timedelta(seconds=seconds), {})
     assert (reason is None) == due
     assert due or (reason or "").startswith("not due before 12:04:00")
 
 
 def test_an_hourly_endpoint_rests_between_the_ticks() -> None:
-    known = health.after(HOURLY, None, "ok", None, NOW)
-    assert health.why_not(HOURLY, known, NOW + minutes(55), {})
-    assert health.why_not(HOURLY, known, NOW + minutes(59), {}) is None
+    known = backoff.after(HOURLY, None, "ok", None, NOW)
+    assert backoff.why_not(HOURLY, known, NOW + minutes(55), {})
+    assert backoff.why_not(HOURLY, known, NOW + minutes(59), {}) is None
 
 
 def test_without_its_key_an_endpoint_is_not_asked() -> None:
-    assert health.why_not(KEYED, None, NOW, {}) == "no key: set KEYED_KEY"
-    assert health.why_not(KEYED, None, NOW, {"KEYED_KEY": " "}) is not None
-    assert health.why_not(KEYED, None, NOW, {"KEYED_KEY": "x"}) is None
+    assert backoff.why_not(KEYED, None, NOW, {}) == "no key: set KEYED_KEY"
+    assert backoff.why_not(KEYED, None, NOW, {"KEYED_KEY": " "}) is not None
+    assert backoff.why_not(KEYED, None, NOW, {"KEYED_KEY": "x"}) is None
 
 
 def test_failures_open_the_circuit_and_rest_longer_and_longer() -> None:
@@ -64,10 +64,10 @@ def test_failures_open_the_circuit_and_rest_longer_and_longer() -> None:
         known = after("unreachable", times=count)
         rests.append(known.next_allowed_at - NOW)
         assert known.consecutive_failures == count
-        assert known.circuit == ("open" if count > health.FREE_FAILURES else "closed")
+        assert known.circuit == ("open" if count > backoff.FREE_FAILURES else "closed")
     assert rests == sorted(rests)
     assert rests[0] == rests[1] == minutes(4)
-    assert rests[-1] == health.LONGEST_REST
+    assert rests[-1] == backoff.LONGEST_REST
 
 
 def test_a_refusal_is_not_retried_soon() -> None:
@@ -86,35 +86,35 @@ def test_who_told_us_to_wait_is_not_even_forced() -> None:
     early, late = NOW + minutes(29), NOW + minutes(31)
     for force in (False, True):
         assert "told to wait until 12:30:00" in (
-            health.why_not(ALPHA, known, early, {}, force) or ""
+            backoff.why_not(ALPHA, known, early, {}, force) or ""
         )
-        assert health.why_not(ALPHA, known, late, {}, force) is None
+        assert backoff.why_not(ALPHA, known, late, {}, force) is None
 
 
 def test_force_asks_what_is_not_due_and_what_rests() -> None:
     for known in (after("ok"), after("changed", times=9)):
-        assert health.why_not(ALPHA, known, NOW + minutes(1), {})
-        assert health.why_not(ALPHA, known, NOW + minutes(1), {}, force=True) is None
+        assert backoff.why_not(ALPHA, known, NOW + minutes(1), {})
+        assert backoff.why_not(ALPHA, known, NOW + minutes(1), {}, force=True) is None
 
 
 def test_an_unchanged_feed_keeps_what_it_is_asked_with() -> None:
-    first = health.after(ALPHA, None, "ok", None, NOW, etag='"1"', last_modified="Mon")
-    second = health.after(ALPHA, first, "unchanged", None, NOW)
+    first = backoff.after(ALPHA, None, "ok", None, NOW, etag='"1"', last_modified="Mon")
+    second = backoff.after(ALPHA, first, "unchanged", None, NOW)
     assert (second.etag, second.last_modified) == ('"1"', "Mon")
-    assert health.after(ALPHA, second, "changed", None, NOW, etag='"2"').etag is None
+    assert backoff.after(ALPHA, second, "changed", None, NOW, etag='"2"').etag is None
 
 
 @given(st.lists(st.sampled_from(OUTCOMES), min_size=1, max_size=30))
 def test_the_next_call_is_always_ahead_and_never_forgotten(outcomes: list[Outcome]) -> None:
     known = after(*outcomes)
-    assert NOW < known.next_allowed_at <= NOW + health.LONGEST_REST_REFUSED
-    assert health.why_not(ALPHA, known, NOW + timedelta(seconds=1), {}) is not None
+    assert NOW < known.next_allowed_at <= NOW + backoff.LONGEST_REST_REFUSED
+    assert backoff.why_not(ALPHA, known, NOW + timedelta(seconds=1), {}) is not None
 
 
 def test_a_pool_asks_its_healthy_members_first() -> None:
     beta = source("beta")
     known = {ALPHA.id: after("changed")}
-    assert health.in_order([ALPHA, beta], known, NOW + minutes(5)) == [beta, ALPHA]
+    assert backoff.in_order([ALPHA, beta], known, NOW + minutes(5)) == [beta, ALPHA]
 
 
 def test_after_twice_its_rest_the_first_of_a_pool_is_tried_in_its_place_again() -> None:
@@ -123,5 +123,5 @@ def test_after_twice_its_rest_the_first_of_a_pool_is_tried_in_its_place_again() 
         known = after("unreachable", times=failures)
         rest = known.next_allowed_at - NOW
         early, late = NOW + 2 * rest - timedelta(seconds=1), NOW + 2 * rest
-        assert health.in_order([ALPHA, beta], {ALPHA.id: known}, early) == [beta, ALPHA]
-        assert health.in_order([ALPHA, beta], {ALPHA.id: known}, late) == [ALPHA, beta]
+        assert backoff.in_order([ALPHA, beta], {ALPHA.id: known}, early) == [beta, ALPHA]
+        assert backoff.in_order([ALPHA, beta], {ALPHA.id: known}, late) == [ALPHA, beta]

@@ -16,8 +16,8 @@ import dagster as dg
 from dagster_duckdb import DuckDBResource
 
 from crypto_pipeline import settings
-from crypto_pipeline.collect import Collection, Progress, Result, collect
-from crypto_pipeline.health import GOOD, not_due, passed_over
+from crypto_pipeline.collection.backoff import GOOD, not_due, passed_over
+from crypto_pipeline.collection.collect import Collection, Progress, Result, collect
 from crypto_pipeline.tables import DATA, CachedMarketData, MarketPrice, Row
 from crypto_pipeline.warehouse import Warehouse, WarehouseError
 

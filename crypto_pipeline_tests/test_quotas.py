@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from crypto_pipeline import caps, fetch
-from crypto_pipeline.collect import Collection, collect
-from crypto_pipeline.fetch import Attempt
+from crypto_pipeline.collection import fetch, quotas
+from crypto_pipeline.collection.collect import Collection, collect
+from crypto_pipeline.collection.fetch import Attempt
 from crypto_pipeline.sources.spec import Endpoint, Key, Source, minutes
 from crypto_pipeline.tables import MarketPrice, RateLimitUsage
 from crypto_pipeline.warehouse import Warehouse
@@ -41,19 +41,19 @@ def prices(source: Source, path: str = "/prices", **about: Any) -> Endpoint:
     )
 
 
-def used(source: Source, calls: int, period: caps.Period = "day") -> RateLimitUsage:
+def used(source: Source, calls: int, period: quotas.Period = "day") -> RateLimitUsage:
     return RateLimitUsage(
         source=source.name,
         period=period,
-        window_start=caps.window(period, NOW),
+        window_start=quotas.window(period, NOW),
         calls=calls,
         bytes_received=0,
     )
 
 
-def allowance(*usage: RateLimitUsage, sources: tuple[Source, ...] = ()) -> caps.Allowance:
+def allowance(*usage: RateLimitUsage, sources: tuple[Source, ...] = ()) -> quotas.Allowance:
     known = {(u.source, u.period, u.window_start): u for u in usage}
-    return caps.Allowance(sources, known, TRIES)
+    return quotas.Allowance(sources, known, TRIES)
 
 
 # Counting, pure
@@ -119,7 +119,7 @@ def test_usage_is_counted_by_the_day_and_the_month_of_each_attempt() -> None:
         return Attempt(1, "GET", "https://good.example", 200, None, 100, 5.0, at)
 
     late = THIS_MONTH - timedelta(seconds=1)
-    found = caps.spent([(capped(day=7), [attempt(late), attempt(NOW)]), (capped(day=7), [])])
+    found = quotas.spent([(capped(day=7), [attempt(late), attempt(NOW)]), (capped(day=7), [])])
     assert {
         (u.period, u.window_start): (u.calls, u.bytes_received, u.limit_calls) for u in found
     } == {

@@ -10,8 +10,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from crypto_pipeline import caps, health, pools
-from crypto_pipeline.fetch import Request, request_for
+from crypto_pipeline.collection import backoff, pools, quotas
+from crypto_pipeline.collection.fetch import Request, request_for
 from crypto_pipeline.sources.spec import MAJORS, Endpoint, Source, minutes
 
 BYTES_A_DAY = 1_000_000_000
@@ -91,7 +91,7 @@ class Budget:
 def rounds(endpoint: Endpoint) -> int:
     """How often a day an endpoint is asked, by the beat of its group."""
     tick = TICKS[endpoint.table.table.group]
-    every = tick * math.ceil(health.least_rest(endpoint) / tick)
+    every = tick * math.ceil(backoff.least_rest(endpoint) / tick)
     return math.ceil(timedelta(days=1) / every)
 
 
@@ -107,7 +107,7 @@ def weight(endpoint: Endpoint) -> int:
 
 def asked(endpoints: Sequence[Endpoint], keys: Mapping[str, str]) -> list[Endpoint]:
     """Who is asked on a day when all is well: of each pool, the first that has what it needs."""
-    able = [e for e in endpoints if not health.lacks_key(e, keys)]
+    able = [e for e in endpoints if not backoff.lacks_key(e, keys)]
     first = {pool: members[0] for pool, members in pools.members(able).items()}
     return [e for e in able if e.pool is None or first[e.pool] is e]
 
@@ -134,8 +134,8 @@ def plan(
         received[most.source.name] += round(rounds(most) * each)
     houses: dict[str, list[str]] = defaultdict(list)
     for source in listed:
-        houses[caps.house(source)].append(source.name)
-    return Budget(tuple(_line(s, houses[caps.house(s)], calls, received) for s in listed))
+        houses[quotas.house(source)].append(source.name)
+    return Budget(tuple(_line(s, houses[quotas.house(s)], calls, received) for s in listed))
 
 
 def _requests(
@@ -158,11 +158,11 @@ def _line(
     return Line(
         source=source.name,
         calls_per_day=calls.get(source.name, 0),
-        calls_per_month=calls.get(source.name, 0) * caps.LONGEST_MONTH,
+        calls_per_month=calls.get(source.name, 0) * quotas.LONGEST_MONTH,
         per_day=day,
         per_month=month,
         counted_with=tuple(name for name in house if name != source.name),
         fits=(day is None or of_house <= day)
-        and (month is None or of_house * caps.LONGEST_MONTH <= month),
+        and (month is None or of_house * quotas.LONGEST_MONTH <= month),
         bytes_per_day=received.get(source.name, 0),
     )

@@ -14,7 +14,15 @@ from pathlib import Path
 from typing import Any
 
 from crypto_pipeline import settings
-from crypto_pipeline.seen import Run, Schedule, Seen, Sensor, Tick, launched_by, moment
+from crypto_pipeline.monitoring.snapshot import (
+    Run,
+    Schedule,
+    Seen,
+    Sensor,
+    Tick,
+    launched_by,
+    moment,
+)
 
 TIMEOUT_S = 5.0
 RUNS_SEEN = 100

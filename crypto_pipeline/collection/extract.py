@@ -15,7 +15,7 @@ from urllib.parse import urljoin
 
 from pydantic import ValidationError
 
-from crypto_pipeline.fetch import Answer
+from crypto_pipeline.collection.fetch import Answer
 from crypto_pipeline.sources.spec import Ask, Endpoint
 from crypto_pipeline.sources.values import Said, at, iso, rfc822, ticker_name
 from crypto_pipeline.tables import Row

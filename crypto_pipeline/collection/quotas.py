@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
 from typing import Literal, get_args
 
-from crypto_pipeline.fetch import Attempt
+from crypto_pipeline.collection.fetch import Attempt
 from crypto_pipeline.sources.spec import Source
 from crypto_pipeline.tables import RateLimitUsage
 

@@ -14,12 +14,12 @@ from logging.handlers import RotatingFileHandler
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from crypto_pipeline.health import not_due
+from crypto_pipeline.collection.backoff import not_due
 from crypto_pipeline.settings import LogForm
 from crypto_pipeline.warehouse import Warehouse
 
 if TYPE_CHECKING:
-    from crypto_pipeline.collect import Collection, Result
+    from crypto_pipeline.collection.collect import Collection, Result
 
 FILE_BYTES = 10_000_000
 FILES = 5

@@ -14,9 +14,9 @@ import dagster as dg
 from dagster._core.storage.event_log.sqlite.sqlite_event_log import SqliteEventLogStorage
 
 from crypto_pipeline import settings
-from crypto_pipeline.assets import WarehouseResource
-from crypto_pipeline.history import OVER
-from crypto_pipeline.seen import DAILY, MAINTENANCE
+from crypto_pipeline.monitoring.dagster_instance import OVER
+from crypto_pipeline.monitoring.snapshot import DAILY, MAINTENANCE
+from crypto_pipeline.orchestration.assets import WarehouseResource
 from crypto_pipeline.tables import TABLES
 from crypto_pipeline.warehouse import Locked, Warehouse
 

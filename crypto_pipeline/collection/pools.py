@@ -8,12 +8,12 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from crypto_pipeline import health
+from crypto_pipeline.collection import backoff
 from crypto_pipeline.sources.spec import Endpoint
 from crypto_pipeline.tables import PoolMember, RotationChange, RotationState, Row, SourcePool
 
 if TYPE_CHECKING:
-    from crypto_pipeline.collect import Result
+    from crypto_pipeline.collection.collect import Result
 
 STRATEGY = "first healthy"
 
@@ -76,7 +76,7 @@ def _rotate(
     last = asked[-1]
     at = last.asked_at or last.finished_at
     was = before.endpoint if before else None
-    answered = last.outcome in health.GOOD
+    answered = last.outcome in backoff.GOOD
     now = last.endpoint.id if answered else was
     state = RotationState(
         pool=pool,

@@ -11,12 +11,12 @@ from typing import Any
 import dagster as dg
 import pytest
 
-from crypto_pipeline import sensors
 from crypto_pipeline.definitions import build_definitions
+from crypto_pipeline.monitoring.alerts import Round, watch
+from crypto_pipeline.orchestration import sensors
 from crypto_pipeline.sources import ENDPOINTS
 from crypto_pipeline.tables import SourceHealth
 from crypto_pipeline.warehouse import Batch, Warehouse
-from crypto_pipeline.watch import Round, watch
 from crypto_pipeline_tests.test_dagster import instance
 from crypto_pipeline_tests.test_warehouse import batch, count, held, outcome, price
 
@@ -192,7 +192,7 @@ def test_while_the_file_is_locked_the_watch_goes_on(
     warehouse: Warehouse, listener: Listener, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("CRYPTO_PIPELINE_ALERT_URL", listener.url)
-    monkeypatch.setattr("crypto_pipeline.watch.SPOOL_PATIENCE", timedelta(0))
+    monkeypatch.setattr("crypto_pipeline.monitoring.alerts.SPOOL_PATIENCE", timedelta(0))
     remember(warehouse, "c1", health(30))
     cursor = look(warehouse).cursor
     with held(warehouse.path):

@@ -20,15 +20,16 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from crypto_pipeline import settings, worker_commands
-from crypto_pipeline.console import err, out
-from crypto_pipeline.seen import COLLECTIONS
+from crypto_pipeline import settings
+from crypto_pipeline.cli import worker
+from crypto_pipeline.cli.console import err, out
+from crypto_pipeline.monitoring.snapshot import COLLECTIONS
 from crypto_pipeline.warehouse import Memory, Warehouse, WarehouseError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from crypto_pipeline.collect import Collection, Result
+    from crypto_pipeline.collection.collect import Collection, Result
 
 COLOURS = {
     "ok": "green",
@@ -76,7 +77,7 @@ def _parser() -> argparse.ArgumentParser:
     added.add_argument(
         "--force", action="store_true", help="ask what is not due too, never what told us to wait"
     )
-    for name, (run, about) in worker_commands.COMMANDS.items():
+    for name, (run, about) in worker.COMMANDS.items():
         command(name, partial(_of_the_instance, run), about)
     added = command("sources", sources, "List every endpoint with its state.")
     added.add_argument(
@@ -102,10 +103,10 @@ def _of_the_instance(
 def collect(chosen: argparse.Namespace) -> int:
     """Run one of the jobs in this process, as Dagster would, and sum it up."""
     instance_folder()
-    from crypto_pipeline.assets import STEP  # noqa: PLC0415  (Dagster: others need not pay for it)
-    from crypto_pipeline.books import keep_books, lately  # noqa: PLC0415
     from crypto_pipeline.definitions import build_definitions  # noqa: PLC0415
-    from crypto_pipeline.history import open_instance  # noqa: PLC0415
+    from crypto_pipeline.monitoring.dagster_instance import open_instance  # noqa: PLC0415
+    from crypto_pipeline.monitoring.run_records import keep_books, lately  # noqa: PLC0415
+    from crypto_pipeline.orchestration.assets import STEP  # noqa: PLC0415  (Dagster: others need not pay for it)
 
     collected: list[Collection] = []
     with open_instance() as instance, _progress(quiet=chosen.json) as progress:
@@ -225,7 +226,7 @@ def _sum_up(collection: "Collection", as_json: bool) -> None:
 
 
 def _closing_lines(collection: "Collection") -> None:
-    from crypto_pipeline.health import passed_over  # noqa: PLC0415  (status needs none)
+    from crypto_pipeline.collection.backoff import passed_over  # noqa: PLC0415  (status needs none)
 
     asked = collection.asked
     skipped = len(collection.results) - len(asked)
@@ -298,7 +299,7 @@ def sources(chosen: argparse.Namespace) -> int:
 
 def show_budget(chosen: argparse.Namespace) -> int:
     """Calls and bytes a day of every source, against what it allows and what a day may cost."""
-    from crypto_pipeline import budget, universe  # noqa: PLC0415
+    from crypto_pipeline.collection import budget, universe  # noqa: PLC0415
     from crypto_pipeline.sources import SOURCES  # noqa: PLC0415
     from crypto_pipeline.sources.spec import MAJORS  # noqa: PLC0415
 
@@ -347,7 +348,7 @@ def show_budget(chosen: argparse.Namespace) -> int:
 
 def try_source(chosen: argparse.Namespace) -> int:
     """Ask a source's endpoints now, whatever is due, and show rows, rejects and timing."""
-    from crypto_pipeline.collect import gather  # noqa: PLC0415
+    from crypto_pipeline.collection.collect import gather  # noqa: PLC0415
     from crypto_pipeline.sources import ENDPOINTS, SOURCES  # noqa: PLC0415
 
     name = chosen.source

@@ -16,9 +16,10 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
-from crypto_pipeline import caps, health, logs, pools, settings, universe
-from crypto_pipeline.extract import Extraction, Outcome, Reject, extract
-from crypto_pipeline.fetch import (
+from crypto_pipeline import settings
+from crypto_pipeline.collection import backoff, log_file, pools, quotas, universe
+from crypto_pipeline.collection.extract import Extraction, Outcome, Reject, extract
+from crypto_pipeline.collection.fetch import (
     CONNECTIONS,
     DEADLINE_S,
     MAX_ATTEMPTS,
@@ -100,7 +101,7 @@ class Collection:
 
     @property
     def answered(self) -> list[Result]:
-        return [r for r in self.results if r.outcome in health.GOOD]
+        return [r for r in self.results if r.outcome in backoff.GOOD]
 
     @property
     def failed(self) -> str | None:
@@ -152,7 +153,7 @@ def collect(
         with _without_pauses():
             _run(done, tables, chosen, warehouse, force, progress)
     finally:
-        done.unlogged = logs.write(done, warehouse, form)
+        done.unlogged = log_file.write(done, warehouse, form)
     return done
 
 
@@ -222,7 +223,7 @@ def gather(
             able.append(asked)
     with Fetcher(settings.upstream(), key_names()) as fetcher:
         sources = (*SOURCES.values(), *(endpoint.source for endpoint in chosen))
-        allowance = caps.Allowance(sources, memory.usage, MAX_ATTEMPTS)
+        allowance = quotas.Allowance(sources, memory.usage, MAX_ATTEMPTS)
         errand = _Errand(fetcher, memory, allowance, collection_id, end)
         errand.run(able)
     return [results[endpoint.id] for endpoint in chosen]
@@ -233,12 +234,12 @@ def _plan(
 ) -> tuple[list[Endpoint], list[tuple[Endpoint, str]]]:
     """Of one pool (or one endpoint alone): who may be asked, in order, and why not the others."""
     able, passed_over = [], []
-    for member in health.in_order(members, memory.health, at):
+    for member in backoff.in_order(members, memory.health, at):
         known = memory.health.get(member.id)
-        reason = health.why_not(member, known, at, os.environ, force)
+        reason = backoff.why_not(member, known, at, os.environ, force)
         if reason:
             passed_over.append((member, reason))
-            if known and known.outcome in health.GOOD and at < known.next_allowed_at:
+            if known and known.outcome in backoff.GOOD and at < known.next_allowed_at:
                 rest = f"the pool is not due: {member.id} answered lately"
                 return [], [(m, reason if m is member else rest) for m in members]
         else:
@@ -259,7 +260,7 @@ class _Errand:
         self,
         fetcher: Fetcher,
         memory: Memory,
-        allowance: caps.Allowance,
+        allowance: quotas.Allowance,
         collection_id: str,
         end: Callable[[Result], None],
     ) -> None:
@@ -408,7 +409,7 @@ class _Errand:
         endpoint = result.endpoint
         self._end(result)
         others = self._reserve.pop(endpoint.id, [])
-        if others and result.outcome not in health.GOOD:
+        if others and result.outcome not in backoff.GOOD:
             self._reserve[others[0].id] = others[1:]
             self._ask(others[0])
         else:
@@ -430,7 +431,7 @@ def _merge(result: Result, parts: Sequence[tuple[Ask, Extraction]]) -> Result:
         result.rejects += part.rejects
         if part.retry_after is not None:
             result.retry_after = max(result.retry_after or 0.0, part.retry_after)
-        if part.outcome not in health.GOOD:
+        if part.outcome not in backoff.GOOD:
             failures.append((part, f"{ask.each}: {part.reason}" if ask.each else part.reason))
     throttled = next((part for part, _ in failures if part.outcome == "throttled"), None)
     good = next((part for _, part in parts if part.outcome in ("ok", "unchanged")), None)
@@ -455,9 +456,9 @@ def _batch(done: Collection, memory: Memory, *, agree: bool) -> Batch:
     _keep_universe(done.results, universe.kept(settings.universe(), memory.ranks))
     batch.add("", [_provider(source) for source in SOURCES.values()])
     batch.add("", pools.declared(ENDPOINTS.values()))
-    for usage in caps.spent((r.endpoint.source, r.attempts) for r in done.results):
+    for usage in quotas.spent((r.endpoint.source, r.attempts) for r in done.results):
         key = (usage.source, usage.period, usage.window_start)
-        memory.usage[key] = caps.added(memory.usage.get(key), usage)
+        memory.usage[key] = quotas.added(memory.usage.get(key), usage)
         batch.add("", [usage])
     for row in pools.rotate(done.results, memory.rotation, done.id):
         if isinstance(row, RotationState):
@@ -470,7 +471,7 @@ def _batch(done: Collection, memory: Memory, *, agree: bool) -> Batch:
         batch.add("", [_outcome(result, done)])
         batch.add("", [_reject(result, r, done.id) for r in result.rejects[:REJECTS_KEPT]])
         if result.asked:
-            remembered = health.after(
+            remembered = backoff.after(
                 endpoint,
                 memory.health.get(endpoint.id),
                 result.outcome,

@@ -14,11 +14,12 @@ from typing import Any
 from rich.markup import escape
 from rich.table import Table
 
-from crypto_pipeline import settings, worker
-from crypto_pipeline.console import err, out
-from crypto_pipeline.seen import SCHEDULES, Seen
+from crypto_pipeline import settings
+from crypto_pipeline.cli.console import err, out
+from crypto_pipeline.monitoring import status
+from crypto_pipeline.monitoring.snapshot import SCHEDULES, Seen
+from crypto_pipeline.monitoring.webserver import Refused, Webserver
 from crypto_pipeline.warehouse import Warehouse
-from crypto_pipeline.webserver import Refused, Webserver
 
 LOCK_WAIT_S = 0.3
 """A question is not worth more waiting: what the file would say is then left out, and that said."""
@@ -29,19 +30,19 @@ def look(home: Path) -> Seen:
     server = Webserver.find(home)
     if server:
         return server.seen
-    from crypto_pipeline import history  # noqa: PLC0415  (only where no webserver answers)
+    from crypto_pipeline.monitoring import dagster_instance  # noqa: PLC0415  (only where no webserver answers)
 
-    with history.open_instance() as instance:
-        return history.see(instance)
+    with dagster_instance.open_instance() as instance:
+        return dagster_instance.see(instance)
 
 
 def _warehouse() -> Warehouse:
     return Warehouse(settings.database(), lock_wait_s=LOCK_WAIT_S)
 
 
-def status(chosen: argparse.Namespace, home: Path) -> int:
+def show_status(chosen: argparse.Namespace, home: Path) -> int:
     """Say what the worker does and did."""
-    answer = worker.status(look(home), worker.kept(_warehouse()))
+    answer = status.status(look(home), status.kept(_warehouse()))
     if chosen.json:
         return _print_json(answer)
     out.print("[green]running" if answer["is_running"] else "[yellow]not running")
@@ -65,9 +66,9 @@ def status(chosen: argparse.Namespace, home: Path) -> int:
     return 0
 
 
-def stats(chosen: argparse.Namespace, home: Path) -> int:
+def show_stats(chosen: argparse.Namespace, home: Path) -> int:
     """Say all that the worker ever did."""
-    answer = worker.stats(look(home), worker.kept(_warehouse()))
+    answer = status.stats(look(home), status.kept(_warehouse()))
     if chosen.json:
         return _print_json(answer)
     table = Table(box=None, pad_edge=False, show_header=False)
@@ -78,9 +79,9 @@ def stats(chosen: argparse.Namespace, home: Path) -> int:
     return 0
 
 
-def schedules(chosen: argparse.Namespace, home: Path) -> int:
+def show_schedules(chosen: argparse.Namespace, home: Path) -> int:
     """List the schedules with their last and next ticks, and their punctuality."""
-    listed = worker.schedules(look(home), worker.kept(_warehouse()))
+    listed = status.schedules(look(home), status.kept(_warehouse()))
     if chosen.json:
         return _print_json(listed)
     table = Table(box=None, pad_edge=False)
@@ -102,10 +103,10 @@ def schedules(chosen: argparse.Namespace, home: Path) -> int:
     return 0
 
 
-def health(chosen: argparse.Namespace, home: Path) -> int:
+def show_health(chosen: argparse.Namespace, home: Path) -> int:
     """Say whether all is well; exit code 1 and the reasons when it is not."""
     warehouse = _warehouse()
-    answer = worker.health(look(home), worker.kept(warehouse), warehouse)
+    answer = status.health(look(home), status.kept(warehouse), warehouse)
     if chosen.json:
         _print_json(answer)
     else:
@@ -137,14 +138,14 @@ def _turn(chosen: argparse.Namespace, home: Path, *, on: bool) -> int:
             err.print(f"[red]{escape(str(problem))}")
             return 1
     else:
-        from crypto_pipeline import history  # noqa: PLC0415
+        from crypto_pipeline.monitoring import dagster_instance  # noqa: PLC0415
 
-        with history.open_instance() as instance:
-            history.turn(instance, names, on=on)
+        with dagster_instance.open_instance() as instance:
+            dagster_instance.turn(instance, names, on=on)
     seen = look(home)
     answer: dict[str, Any] = {
         "success": all(schedule.on == on for schedule in seen.collecting),
-        "is_running": worker.running(seen),
+        "is_running": status.running(seen),
         "schedules": {schedule.name: schedule.on for schedule in seen.collecting},
     }
     if chosen.json:
@@ -158,10 +159,10 @@ def _turn(chosen: argparse.Namespace, home: Path, *, on: bool) -> int:
 
 
 COMMANDS: Mapping[str, tuple[Callable[[argparse.Namespace, Path], int], str]] = {
-    "status": (status, "What the worker does and did."),
-    "stats": (stats, "All that the worker ever did, with averages."),
-    "schedules": (schedules, "The schedules, their last and next ticks, their punctuality."),
-    "health": (health, "Whether all is well; exit code 1 and the reasons when not."),
+    "status": (show_status, "What the worker does and did."),
+    "stats": (show_stats, "All that the worker ever did, with averages."),
+    "schedules": (show_schedules, "The schedules, their last and next ticks, their punctuality."),
+    "health": (show_health, "Whether all is well; exit code 1 and the reasons when not."),
     "start": (start, "Turn both schedules on."),
     "stop": (stop, "Turn both schedules off; collect still works."),
 }

@@ -26,7 +26,7 @@ from dagster._utils.schedules import schedule_execution_time_iterator
 from sqlalchemy.exc import OperationalError
 
 from crypto_pipeline import settings
-from crypto_pipeline.seen import (
+from crypto_pipeline.monitoring.snapshot import (
     CRONS,
     JOB_OF,
     SCHEDULES,

@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from crypto_pipeline import settings
-from crypto_pipeline.seen import CRONS, Run, Schedule, Seen
+from crypto_pipeline.monitoring.snapshot import CRONS, Run, Schedule, Seen
 from crypto_pipeline.tables import DATA, GROUPS
 from crypto_pipeline.tables.views import WORKER_STATS
 from crypto_pipeline.warehouse import Locked, Warehouse, WarehouseError

@@ -14,8 +14,9 @@ from typing import Any, Self
 import dagster as dg
 from pydantic import TypeAdapter
 
-from crypto_pipeline import history, settings
-from crypto_pipeline.seen import CRONS, JOB_OF, SCHEDULES, Run, Tick
+from crypto_pipeline import settings
+from crypto_pipeline.monitoring import dagster_instance
+from crypto_pipeline.monitoring.snapshot import CRONS, JOB_OF, SCHEDULES, Run, Tick
 from crypto_pipeline.tables import FailureLog, Row, ScheduleCompliance, ScheduleConfig, WorkerRun
 from crypto_pipeline.warehouse import Warehouse
 
@@ -61,7 +62,7 @@ def keep_books(instance: dg.DagsterInstance, warehouse: Warehouse, text: str | N
     """Write what is new since the cursor, and give the new cursor. Raises WarehouseError, and then
     the old cursor still stands: nothing is written twice, or lost.
     """
-    history.bury_dead(instance, warehouse.died)
+    dagster_instance.bury_dead(instance, warehouse.died)
     cursor = Cursor.read(text)
     rows: list[Row] = [
         *_runs(instance, cursor),
@@ -84,7 +85,7 @@ def lately() -> str:
 def _runs(instance: dg.DagsterInstance, cursor: Cursor) -> Iterator[Row]:
     after = cursor.runs - OVERLAP if cursor.runs.year > 1970 else cursor.runs
     limit = RUNS_A_TIME + len(cursor.seam)
-    for changed_at, run in history.finished_runs(instance, after, limit):
+    for changed_at, run in dagster_instance.finished_runs(instance, after, limit):
         if run.id in cursor.seam:
             continue
         cursor.seam[run.id] = changed_at
@@ -96,7 +97,7 @@ def _runs(instance: dg.DagsterInstance, cursor: Cursor) -> Iterator[Row]:
                 kind="run",
                 name=run.job,
                 run_id=run.id,
-                message=history.why_failed(instance, run.id),
+                message=dagster_instance.why_failed(instance, run.id),
                 failed_at=run.finished_at or changed_at,
             )
     oldest = cursor.runs - 2 * OVERLAP
@@ -122,7 +123,7 @@ def _run(run: Run) -> WorkerRun:
 
 def _failed_ticks(instance: dg.DagsterInstance, cursor: Cursor) -> Iterator[Row]:
     since = cursor.failures
-    for kind, name, tick in history.failed_ticks(instance, since):
+    for kind, name, tick in dagster_instance.failed_ticks(instance, since):
         if tick.at > since:
             cursor.failures = max(cursor.failures, tick.at)
             yield FailureLog(
@@ -150,7 +151,7 @@ def _config(instance: dg.DagsterInstance) -> list[Row]:
             last_tick_at=s.ticks[0].at if s.ticks else None,
             next_tick_at=s.next_at,
         )
-        for s in history.see(instance).collecting
+        for s in dagster_instance.see(instance).collecting
     ]
 
 
@@ -158,7 +159,7 @@ def _compliance(instance: dg.DagsterInstance, cursor: Cursor) -> Iterator[Row]:
     now = datetime.now(UTC)
     for group, name in SCHEDULES.items():
         after = cursor.slots.get(name)
-        on_since, ticks = history.schedule_ticks(
+        on_since, ticks = dagster_instance.schedule_ticks(
             instance, name, after or now - timedelta(days=1), 2 * SLOTS_A_TIME
         )
         if on_since is None:
@@ -186,7 +187,7 @@ def _slots(
     latest = max(by_slot, default=after)
     runs = _launched(instance, ticks)
     settled, open_rows = True, []
-    for number, slot in enumerate(history.beats(cron, after)):
+    for number, slot in enumerate(dagster_instance.beats(cron, after)):
         if slot > now or number == SLOTS_A_TIME:
             break
         tick = by_slot.get(slot)
@@ -209,7 +210,7 @@ def _launched(instance: dg.DagsterInstance, ticks: list[Tick]) -> Mapping[str, R
     if not wanted:
         return {}
     records = instance.get_run_records(dg.RunsFilter(run_ids=wanted))
-    return {record.dagster_run.run_id: history.run_of(record) for record in records}
+    return {record.dagster_run.run_id: dagster_instance.run_of(record) for record in records}
 
 
 def _slot(

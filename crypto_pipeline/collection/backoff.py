@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
 
-from crypto_pipeline.extract import Outcome
+from crypto_pipeline.collection.extract import Outcome
 from crypto_pipeline.sources.spec import Endpoint
 from crypto_pipeline.tables import SourceHealth
 

@@ -12,12 +12,12 @@ from pathlib import Path
 import dagster as dg
 
 from crypto_pipeline import settings
-from crypto_pipeline.assets import WarehouseResource
-from crypto_pipeline.books import keep_books
-from crypto_pipeline.history import OPEN, see
-from crypto_pipeline.seen import DRAIN
+from crypto_pipeline.monitoring.alerts import watch
+from crypto_pipeline.monitoring.dagster_instance import OPEN, see
+from crypto_pipeline.monitoring.run_records import keep_books
+from crypto_pipeline.monitoring.snapshot import DRAIN
+from crypto_pipeline.orchestration.assets import WarehouseResource
 from crypto_pipeline.warehouse import Locked, Warehouse, WarehouseError
-from crypto_pipeline.watch import watch
 
 log = logging.getLogger(__name__)  # the context's log would leave a file a tick
 

@@ -10,8 +10,9 @@ from typing import Any
 
 import dagster as dg
 
-from crypto_pipeline import history, settings
-from crypto_pipeline.seen import COLLECTIONS, CRONS, SCHEDULES
+from crypto_pipeline import settings
+from crypto_pipeline.monitoring import dagster_instance
+from crypto_pipeline.monitoring.snapshot import COLLECTIONS, CRONS, SCHEDULES
 from crypto_pipeline.tables import GROUPS, MarketPrice
 from crypto_pipeline.warehouse import Warehouse
 
@@ -59,9 +60,11 @@ def in_the_way(instance: dg.DagsterInstance, job_name: str) -> str | None:
     failed, so that it silences nothing: one that was at work at once, any other when it has been
     going for longer than TIME_LIMIT.
     """
-    history.bury_dead(instance, Warehouse(settings.database()).died, job_name)
+    dagster_instance.bury_dead(instance, Warehouse(settings.database()).died, job_name)
     now = datetime.now(UTC)
-    records = instance.get_run_records(dg.RunsFilter(job_name=job_name, statuses=history.OPEN))
+    records = instance.get_run_records(
+        dg.RunsFilter(job_name=job_name, statuses=dagster_instance.OPEN)
+    )
     for record in records:
         age = now - record.create_timestamp.astimezone(UTC)
         if age <= TIME_LIMIT:

@@ -1,0 +1,1 @@
+"""crypto-pipeline: the command line, one module a command."""

@@ -1,0 +1,5 @@
+"""python -m crypto_pipeline.cli"""
+
+from crypto_pipeline.cli.main import main
+
+main()

@@ -1,0 +1,1 @@
+"""One collection: from the plan of whom to ask to the batch that is written."""

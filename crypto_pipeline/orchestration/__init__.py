@@ -1,0 +1,1 @@
+"""What Dagster runs: assets, jobs, schedules, sensors and the daily maintenance."""
