@@ -1,38 +1,116 @@
 """A self-hosted crypto data warehouse: free public APIs in, DuckDB tables out.
 
-The map of the house, from the ground up; nothing imports what stands below it.
+The words, each with one meaning, in code, SQL, documents and messages:
 
+word        meaning
+----        -------
+source      a product that answers: an exchange, an aggregator, a node of a chain
+endpoint    one kind of request to a source that feeds one table
+table       a DuckDB table, and the Dagster asset of the same name; its row model declares it
+group       tables that are collected together on one beat: ui or historical
+collection  one run over the tables of a group, of both, or chosen by hand
+record      one thing in an answer as the source wrote it: becomes a row, is left out or refused
+row         one record in the shape of its table
+reject      a record that was refused, with the reason
+attempt     one time a request was sent; a retry is another
+outcome     how an endpoint ended in a collection: ok, empty, throttled, …, skipped
+skip        why an endpoint was not asked: the kind, beside a sentence for people
+backoff     how long an endpoint rests after failures
+quota       the requests a source allows in a day or month; quota_account: what they are counted on
+slot        a host's turn: one request at a time, a polite gap apart
+limits      the bounds of a collection's requests: seconds, attempts, connections
+pool        sources that can stand in for one another
+universe    the coins that are kept
+voice       what one source says of a coin in the agreed view
+market cap  a coin's value: circulating supply times price
+lock        what keeps two of our own processes apart
+spool       collections that wait on disk because the database could not be written
+memory      what one collection tells the next
+snapshot    Dagster at one moment, as it is seen from outside
+run record  a run, a failure or a tick of Dagster's, as the warehouse keeps it
+alert       something that is wrong now; opened once, closed when it is over
+health      the verdict of `crypto-pipeline health`; in SQL, source_health is what is remembered of
+            an endpoint
+
+The map, from the ground up; no module imports from a room above its own:
+
+groups         the groups of tables: beat, age at which they are stale, schedule and job
 settings       what a user may set in the environment
-event_log      Dagster's event log in small pages, under the name that dagster.yaml knows
 tables         every table as a row model: the only place where a column is declared
+  spec         the vocabulary: a row model, its columns, and what follows from them
+  outcomes     the words for how an endpoint ends, and why one is not asked
+  market       prices, the agreed view, candles, totals and trends
+  derivatives  perpetual swaps: funding and open interest
+  chain        gas, statistics, whales, value locked, stablecoins
+  news         articles and measures of mood
+  management   what every collection writes about itself
+  pools        who stands in for whom, and what was used of each quota
+  worker       runs, failures, schedules, alerts, the machine
+  views        what is computed from the others
 sources        every endpoint as data: the only place where a source is named
+  spec         the vocabulary: a source, its key, its endpoints
+  values       the converters that row functions share
+  aggregators  prices and totals of many coins
+  exchanges    spot markets: prices and candles
+  regional_exchanges  the same, of exchanges at home in one country
+  derivatives  funding and open interest of perpetual swaps
+  chains       gas, blocks and transfers of chains that are not EVM
+  evm_chains   the same of EVM chains, asked over JSON-RPC
+  explorers    chains as explorers and indexers tell of them
+  defi         value locked, stablecoins, decentralised exchanges
+  news         feeds and APIs of articles
+  sentiment    indices and ratios of mood
 warehouse      the DuckDB file: the only package that knows duckdb
-collection     one collection: plan, ask, extract, load, outcomes
-  universe     which coins are kept, and which coin a ticker stands for
-  fetch        ask one request: the only module that knows requests
-  extract      from an answer to rows and rejects: pure
+  errors       what can be wrong with the file
+  sql          small pieces of SQL
+  migrations   what each version of the layout changed
+  layout       from declarations to tables, views and comments
+  memory       what one collection tells the next, in the file and in a note beside it
+  queries      what alerts and status ask of the file
+  agreed_view  the SQL of the agreed view over all sources
+  load         rows into tables, one transaction a collection
+  upkeep       old rows out, the file written anew
+  file         the DuckDB file itself, its locks and its spool
+collection     one collection, from the plan to the batch that is written
+  collect      the order of the steps: begin here
+  plan         who may be asked now, and why the others may not
   backoff      when an endpoint may be asked: due, resting, told to wait
   quotas       what a source allows in a day and a month, and what was used of it
+  crawler      requests in threads, answers in one place
+  limits       the bounds of requests, and the slot of each host
+  exchange     one HTTP exchange as data: request, attempt, answer
+  fetch        send one request: the only module that knows requests
+  bodies       reading a body: JSON, or a feed
+  failures     errors that come instead of data, called by their names
+  extract      from an answer to rows and rejects
+  results      how endpoints ended, and what the collection came to
+  universe     which coins are kept
   pools        which source of a pool answers, and why that changed
-  budget       what the default schedule asks and downloads, against what is allowed
+  records      the rows about a collection
   log_file     one line for each endpoint of a collection, in files that stay small
-  collect      the order of the steps
+  budget       what the default schedule asks and downloads, against what is allowed
 monitoring     what the worker does and did
-  snapshot     what is seen of Dagster from outside: names and shapes
-  dagster_instance  Dagster's runs and ticks, read from the instance; runs that died
+  snapshot     Dagster at one moment: names and shapes
+  dagster_instance  Dagster's inside behind one door: every private name of Dagster
   webserver    Dagster's webserver, asked over plain HTTP
   run_records  Dagster's history written into the warehouse's tables
   alerts       what is wrong now: alerts and metrics
   status       status, stats, schedules, health
+event_log      the name by which dagster.yaml asks for small pages
 orchestration  what Dagster runs
+  resources    the warehouse, as steps get it
   assets       the tables as Dagster assets, and the step that collects them
   schedules    jobs, the two schedules, and the sensor that starts the first collection
-  sensors      the run records and the alerts on their beat, and the spool drained
+  sensors      run records and alerts on their beat, and the spool drained
   maintenance  what is old goes, daily
 definitions    what Dagster loads
 docs           the generated reference
 cli            crypto-pipeline, for people
-  main         the commands and their words
-  worker       those that ask after the worker
-  console      where the command line prints
+  main         the commands, their arguments and exit codes
+  collect      collect
+  sources      sources, and their budget
+  try_source   try
+  worker       status, stats, schedules, health, start, stop
+  home         where Dagster keeps its history then
+  console      where the command line prints, and how
 """

@@ -8,11 +8,12 @@ gc.freeze()
 
 import dagster as dg
 
-from crypto_pipeline.collection.collect import Progress
-from crypto_pipeline.orchestration.assets import Done, build_assets, resources
+from crypto_pipeline.collection.results import Progress
+from crypto_pipeline.orchestration.assets import Done, build_assets
 from crypto_pipeline.orchestration.maintenance import every_day, maintenance
+from crypto_pipeline.orchestration.resources import resources
 from crypto_pipeline.orchestration.schedules import JOBS, build_schedules, first_collection
-from crypto_pipeline.orchestration.sensors import drain_spool, record_worker, watch_sensor
+from crypto_pipeline.orchestration.sensors import check_alerts, drain_spool, record_worker
 
 
 def build_definitions(progress: Progress | None = None, done: Done | None = None) -> dg.Definitions:
@@ -21,7 +22,7 @@ def build_definitions(progress: Progress | None = None, done: Done | None = None
         assets=[build_assets(progress, done)],
         jobs=[*JOBS, drain_spool, maintenance],
         schedules=[*build_schedules(), every_day],
-        sensors=[first_collection, record_worker, watch_sensor],
+        sensors=[first_collection, record_worker, check_alerts],
         resources=resources(),
         executor=dg.in_process_executor,
     )

@@ -1,13 +1,16 @@
-"""The generated reference: docs/tables.md, docs/sources.md and .env.example, from the declarations.
+"""The generated reference, from the declarations: docs/tables.md, docs/sources.md, .env.example and
+the README's table of settings.
 
 python -m crypto_pipeline.docs writes them, --check fails when they are not what it would write.
 """
 
 import sys
+import textwrap
 from collections.abc import Iterator
 from pathlib import Path
 
 from crypto_pipeline.collection import quotas
+from crypto_pipeline.settings import SETTINGS
 from crypto_pipeline.sources import SOURCES, Source
 from crypto_pipeline.tables import DATA, MANAGEMENT, VIEWS, Row, View
 
@@ -33,7 +36,7 @@ def _view(view: View) -> str:
         f"{view.description}\n",
         "| column | meaning |",
         "| --- | --- |",
-        *(f"| {name} | {meaning} |" for name, meaning in view.columns),
+        *(f"| {c.name} | {c.meaning} |" for c in view.columns),
     ]
     return "\n".join(lines) + "\n"
 
@@ -46,12 +49,13 @@ def _table(model: type[Row]) -> str:
         "upsert": "a row replaces the one with its key",
         "replace": "the whole table is replaced",
     }[table.write]
+    group = f"Group {table.group.name}" if table.collected_in else "About the pipeline"
     key = f"; key: {', '.join(table.key)}" if table.key else ""
     kept = f"; kept for {table.keep.days} days by default" if table.keep else ""
     lines = [
         f"### {table.name}\n",
         f"{table.description}\n",
-        f"Group {table.group}; {written}{key}{kept}.\n",
+        f"{group}; {written}{key}{kept}.\n",
         "| column | type | unit | range | meaning |",
         "| --- | --- | --- | --- | --- |",
     ]
@@ -82,7 +86,7 @@ def _source(source: Source) -> str:
     for endpoint in source.endpoints:
         every = int(endpoint.min_interval.total_seconds() // 60)
         feeds.setdefault(
-            endpoint.table.table.name, f"{every} min" if every < 60 else f"{every / 60:g} h"
+            endpoint.model.table.name, f"{every} min" if every < 60 else f"{every / 60:g} h"
         )
     fed = ", ".join(f"{table} ({every})" for table, every in sorted(feeds.items()))
     key = ""
@@ -92,7 +96,7 @@ def _source(source: Source) -> str:
     limits = [
         f"{limit:,} a {period}"
         for period in quotas.PERIODS
-        if (limit := quotas.limit(source, period)) is not None
+        if (limit := quotas.quota(source, period)) is not None
     ]
     return (
         f"| {source.name} | {fed} | {', '.join(limits)} | {key} "
@@ -105,21 +109,14 @@ def environment() -> str:
     lines = [
         "# Copy to .env; everything here is optional. Dagster reads .env from the folder it starts",
         "# in. Made by `make docs`.",
-        "",
-        "# CRYPTO_PIPELINE_DATABASE=data/crypto_data.duckdb",
-        "# CRYPTO_PIPELINE_UNIVERSE=top:250",
-        "# CRYPTO_PIPELINE_UI_CRON=*/5 * * * *",
-        "# CRYPTO_PIPELINE_HISTORICAL_CRON=2-59/15 * * * *",
-        "# CRYPTO_PIPELINE_WEBSERVER=http://127.0.0.1:3000",
-        "# CRYPTO_PIPELINE_KEEP_RUNS_DAYS=7",
-        "# CRYPTO_PIPELINE_KEEP_DAYS=market_prices:365,rejected_rows:7",
-        "# CRYPTO_PIPELINE_ARCHIVE=archive",
-        "# CRYPTO_PIPELINE_LEAST_FREE_GB=2",
-        "# CRYPTO_PIPELINE_LOG=json",
-        "# CRYPTO_PIPELINE_ALERT_URL=ntfy://my-topic",
-        "",
-        "# API keys: a source that needs one is skipped without it.",
     ]
+    for setting in SETTINGS:
+        lines += [
+            "",
+            *_comment(f"{_capital(setting.meaning)}. Default: {setting.default or setting.unset}"),
+        ]
+        lines.append(f"# {setting.name}={setting.example or setting.default}")
+    lines += ["", "# API keys: a source that needs one is skipped without it."]
     for source in SOURCES.values():
         if source.key:
             need = "needs it" if source.key.required else "answers more with it"
@@ -127,10 +124,42 @@ def environment() -> str:
     return "\n".join(lines) + "\n"
 
 
+def _comment(text: str) -> list[str]:
+    return textwrap.wrap(text, 96, initial_indent="## ", subsequent_indent="## ")
+
+
+def _capital(text: str) -> str:
+    return text[0].upper() + text[1:]
+
+
+def settings_table() -> str:
+    """The README's table of settings."""
+    lines = ["| variable | default | what it sets |", "| --- | --- | --- |"]
+    for setting in SETTINGS:
+        default = f"`{setting.default}`" if setting.default else setting.unset
+        lines.append(f"| {setting.name} | {default} | {setting.meaning} |")
+    return "\n".join(lines) + "\n"
+
+
+def with_part(text: str, name: str, part: str) -> str:
+    """A document with the part between its two markers of that name written anew.
+
+    Raises ValueError where the markers are missing.
+    """
+    begin, end = f"<!-- {name}: made by `make docs` -->\n", f"<!-- end of {name} -->\n"
+    if begin not in text or end not in text:
+        raise ValueError(f"no part {name!r} between its markers")
+    return text[: text.index(begin)] + begin + part + text[text.index(end) :]
+
+
 def generated() -> Iterator[tuple[Path, str]]:
+    """Every generated file, with what should be in it."""
     yield ROOT / "docs" / "tables.md", tables()
     yield ROOT / "docs" / "sources.md", sources()
     yield ROOT / ".env.example", environment()
+    readme = ROOT / "README.md"
+    text = readme.read_text(encoding="utf-8")
+    yield readme, with_part(text, "settings", settings_table())
 
 
 def main() -> int:

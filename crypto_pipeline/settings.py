@@ -1,20 +1,57 @@
 """What a user may set, read from the environment when it is asked for, never at import.
 
-Owns: the names of the variables and their defaults.
+Owns: each setting once: its variable, its default, how its text is read, what it means. The
+documents follow from that. Calling a setting gives its value.
 """
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
-from typing import Literal
+from typing import Generic, Literal, TypeVar
+
+from crypto_pipeline.groups import GROUPS, Group
+
+T_co = TypeVar("T_co", covariant=True)
 
 LogForm = Literal["logfmt", "json"]
 
 
 class SettingError(ValueError):
     """An environment variable has a value that cannot be used; names it and what would do."""
+
+
+@dataclass(frozen=True, slots=True)
+class Setting(Generic[T_co]):
+    """One variable of the environment. Calling it reads it; raises SettingError.
+
+    default: the text that stands for one that is not set, "" for none; `unset` then says what that
+    comes to. parse: makes the value of a text, and raises ValueError with what would do. example:
+    what .env.example shows instead of the default.
+    """
+
+    name: str
+    default: str
+    parse: Callable[[str], T_co]
+    meaning: str
+    example: str = ""
+    unset: str = "none"
+
+    def __call__(self) -> T_co:
+        try:
+            return self.parse(self.text)
+        except ValueError as problem:
+            raise self.wrong(str(problem)) from None
+
+    @property
+    def text(self) -> str:
+        """What is set, or else the default."""
+        return os.environ.get(self.name, "").strip() or self.default
+
+    def wrong(self, why: str) -> SettingError:
+        """The error for what is set now."""
+        return SettingError(f"{self.name}={self.text!r}: {why}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,121 +66,202 @@ class Universe:
         return self.top is None and not self.symbols
 
 
-def database() -> Path:
-    """CRYPTO_PIPELINE_DATABASE, the DuckDB file; default data/crypto_data.duckdb."""
-    return Path(os.environ.get("CRYPTO_PIPELINE_DATABASE") or "data/crypto_data.duckdb").absolute()
+# How texts are read
 
 
-def upstream() -> str | None:
-    """CRYPTO_PIPELINE_UPSTREAM, a base URL that stands in for the internet; default none."""
-    url = os.environ.get("CRYPTO_PIPELINE_UPSTREAM", "").strip()
-    if url and not url.startswith(("http://", "https://")):
-        raise SettingError(
-            f"CRYPTO_PIPELINE_UPSTREAM={url!r} is not a URL; give one such as "
-            "http://127.0.0.1:8900, or unset it to ask the real internet"
-        )
-    return url or None
+def _path(text: str) -> Path:
+    return Path(text).absolute()
 
 
-def webserver() -> str:
-    """CRYPTO_PIPELINE_WEBSERVER, where Dagster's UI is; default http://127.0.0.1:3000."""
-    url = os.environ.get("CRYPTO_PIPELINE_WEBSERVER", "").strip() or "http://127.0.0.1:3000"
-    if not url.startswith(("http://", "https://")):
-        raise SettingError(
-            f"CRYPTO_PIPELINE_WEBSERVER={url!r} is not a URL; give one such as "
-            "http://127.0.0.1:3000"
-        )
-    return url.rstrip("/")
+def _optional_path(text: str) -> Path | None:
+    return _path(text) if text else None
 
 
-def alert_urls() -> list[str]:
-    """CRYPTO_PIPELINE_ALERT_URL: apprise URLs, spaces between them; default none."""
-    return os.environ.get("CRYPTO_PIPELINE_ALERT_URL", "").split()
+def _folder(text: str) -> Path | None:
+    if text and not (Path(text).is_absolute() and Path(text).is_dir()):
+        raise ValueError("give an absolute path to a folder that exists")
+    return Path(text) if text else None
 
 
-def least_free_bytes() -> int:
-    """CRYPTO_PIPELINE_LEAST_FREE_GB: with less room on the disk it is nearly full; default 2."""
-    return round(_number("CRYPTO_PIPELINE_LEAST_FREE_GB", 2) * 2**30)
+def _url(text: str) -> str:
+    if not text.startswith(("http://", "https://")):
+        raise ValueError("not a URL; give one such as http://127.0.0.1:8900")
+    return text.rstrip("/")
 
 
-def keep_runs() -> timedelta:
-    """CRYPTO_PIPELINE_KEEP_RUNS_DAYS: how long Dagster's history is kept; default 7."""
-    return timedelta(days=_number("CRYPTO_PIPELINE_KEEP_RUNS_DAYS", 7))
+def _optional_url(text: str) -> str | None:
+    return _url(text) if text else None
 
 
-def keep(declared: Mapping[str, timedelta | None]) -> dict[str, timedelta]:
-    """CRYPTO_PIPELINE_KEEP_DAYS, such as market_prices:365,rejected_rows:7, over what the tables
-    declare; for_ever instead of a number keeps all. Tables that keep all are left out.
-    """
-    kept = dict(declared)
-    text = os.environ.get("CRYPTO_PIPELINE_KEEP_DAYS", "")
-    for part in filter(None, (p.strip() for p in text.split(","))):
-        table, _, days = part.partition(":")
-        if table not in kept:
-            raise SettingError(
-                f"CRYPTO_PIPELINE_KEEP_DAYS={text!r}: {table!r} is not a table with a time; "
-                f"these are: {', '.join(sorted(kept))}"
-            )
-        if days != "for_ever" and not (days.isdigit() and int(days) > 0):
-            raise SettingError(
-                f"CRYPTO_PIPELINE_KEEP_DAYS={text!r}: give days, such as {table}:90, or "
-                f"{table}:for_ever"
-            )
-        kept[table] = None if days == "for_ever" else timedelta(days=int(days))
-    return {table: age for table, age in kept.items() if age is not None}
-
-
-def log_form() -> LogForm:
-    """CRYPTO_PIPELINE_LOG: how a line of the log is written, logfmt (the default) or json."""
-    text = os.environ.get("CRYPTO_PIPELINE_LOG", "").strip().lower()
-    if text == "json":
-        return "json"
-    if text in ("", "logfmt"):
-        return "logfmt"
-    raise SettingError(f"CRYPTO_PIPELINE_LOG={text!r}: give logfmt or json")
-
-
-def archive() -> Path | None:
-    """CRYPTO_PIPELINE_ARCHIVE, a folder for the Parquet of what is pruned; default none."""
-    folder = os.environ.get("CRYPTO_PIPELINE_ARCHIVE", "").strip()
-    return Path(folder).absolute() if folder else None
-
-
-def _number(name: str, default: float) -> float:
-    text = os.environ.get(name, "").strip()
+def _number(text: str) -> float:
     try:
-        number = float(text) if text else default
+        number = float(text)
     except ValueError:
         number = -1.0
     if not 0 <= number < 1e9:
-        raise SettingError(f"{name}={text!r}: give a number, such as {default:g}")
+        raise ValueError("give a number, such as 2 or 0.5")
     return number
 
 
-def universe() -> Universe:
-    """CRYPTO_PIPELINE_UNIVERSE: top:N (default top:250), a list such as BTC,ETH, or all."""
-    text = os.environ.get("CRYPTO_PIPELINE_UNIVERSE", "").strip() or "top:250"
+def _days(text: str) -> timedelta:
+    return timedelta(days=_number(text))
+
+
+def _gibibytes(text: str) -> int:
+    return round(_number(text) * 2**30)
+
+
+def _universe(text: str) -> Universe:
     if text.lower() == "all":
         return Universe()
     if text.lower().startswith("top:"):
         count = text[4:]
         if not count.isdigit() or int(count) < 1:
-            raise SettingError(
-                f"CRYPTO_PIPELINE_UNIVERSE={text!r}: give a number of coins, such as top:250"
-            )
+            raise ValueError("give a number of coins, such as top:250")
         return Universe(top=int(count))
     symbols = tuple(dict.fromkeys(s.strip().upper() for s in text.split(",") if s.strip()))
     if not symbols or any(" " in s for s in symbols):
-        raise SettingError(
-            f"CRYPTO_PIPELINE_UNIVERSE={text!r}: give top:N, all, or tickers such as BTC,ETH,SOL"
-        )
+        raise ValueError("give top:N, all, or tickers such as BTC,ETH,SOL")
     return Universe(symbols=symbols)
 
 
-def cron_variable(group: str) -> str:
-    return f"CRYPTO_PIPELINE_{group.upper()}_CRON"
+def _ages(text: str) -> dict[str, timedelta | None]:
+    """Ages by table; None is for ever."""
+    ages: dict[str, timedelta | None] = {}
+    for part in filter(None, (p.strip() for p in text.split(","))):
+        table, _, days = part.partition(":")
+        if days != "for_ever" and not (days.isdigit() and int(days) > 0):
+            raise ValueError(f"give days, such as {table}:90, or {table}:for_ever")
+        ages[table] = None if days == "for_ever" else timedelta(days=int(days))
+    return ages
 
 
-def cron(group: str, default: str) -> str:
-    """CRYPTO_PIPELINE_UI_CRON and CRYPTO_PIPELINE_HISTORICAL_CRON: five-field cron, UTC."""
-    return os.environ.get(cron_variable(group), "").strip() or default
+def _log_form(text: str) -> LogForm:
+    match text.lower():
+        case "json":
+            return "json"
+        case "logfmt":
+            return "logfmt"
+    raise ValueError("give logfmt or json")
+
+
+# The settings
+
+database = Setting("CRYPTO_PIPELINE_DATABASE", "data/crypto_data.duckdb", _path, "the DuckDB file")
+
+universe = Setting(
+    "CRYPTO_PIPELINE_UNIVERSE",
+    "top:250",
+    _universe,
+    "coins kept: `top:N` by market capitalisation, a list such as `BTC,ETH`, or `all`",
+)
+
+crons: Mapping[Group, Setting[str]] = {
+    group: Setting(
+        f"CRYPTO_PIPELINE_{group.name.upper()}_CRON",
+        group.cron,
+        str,
+        f"the schedule `{group.schedule}`: five fields of cron, UTC",
+    )
+    for group in GROUPS
+}
+
+upstream = Setting(
+    "CRYPTO_PIPELINE_UPSTREAM",
+    "",
+    _optional_url,
+    "a base URL that stands in for the internet: `https://HOST/PATH` is asked as `BASE/HOST/PATH`",
+    example="http://127.0.0.1:8900",
+    unset="the internet",
+)
+
+webserver = Setting(
+    "CRYPTO_PIPELINE_WEBSERVER",
+    "http://127.0.0.1:3000",
+    _url,
+    "where the commands look for Dagster's UI",
+)
+
+keep_runs = Setting(
+    "CRYPTO_PIPELINE_KEEP_RUNS_DAYS", "7", _days, "days that Dagster keeps its runs and their logs"
+)
+
+keep_days = Setting(
+    "CRYPTO_PIPELINE_KEEP_DAYS",
+    "",
+    _ages,
+    "days that rows are kept, by table, instead of what docs/tables.md says; `for_ever` is one",
+    example="market_prices:365,rejected_rows:7",
+    unset="as docs/tables.md says",
+)
+
+archive = Setting(
+    "CRYPTO_PIPELINE_ARCHIVE",
+    "",
+    _optional_path,
+    "a folder for the Parquet of rows that go; without one they are dropped",
+    example="archive",
+)
+
+least_free_bytes = Setting(
+    "CRYPTO_PIPELINE_LEAST_FREE_GB",
+    "2",
+    _gibibytes,
+    "with less room beside the database, in GiB, the disk is nearly full",
+)
+
+log_form = Setting(
+    "CRYPTO_PIPELINE_LOG", "logfmt", _log_form, "how a line of the log is written: logfmt or json"
+)
+
+alert_urls = Setting(
+    "CRYPTO_PIPELINE_ALERT_URL",
+    "",
+    str.split,
+    "who is told of alerts: URLs of apprise, spaces between them",
+    example="ntfy://my-topic",
+)
+
+dagster_home = Setting(
+    "DAGSTER_HOME",
+    "",
+    _folder,
+    "where Dagster keeps its history: an absolute path to a folder that exists",
+    example="/srv/crypto_pipeline",
+    unset="this folder",
+)
+
+SETTINGS: tuple[Setting[object], ...] = (
+    database,
+    universe,
+    *crons.values(),
+    upstream,
+    webserver,
+    keep_runs,
+    keep_days,
+    archive,
+    least_free_bytes,
+    log_form,
+    alert_urls,
+    dagster_home,
+)
+"""Every setting, in the order of the documents."""
+
+
+def keep(declared: Mapping[str, timedelta | None]) -> dict[str, timedelta]:
+    """How long rows are kept, by table: what `keep_days` says over what the tables declare.
+
+    Tables that keep all are left out. Raises SettingError for a table that is not in `declared`.
+    """
+    ages = keep_days()
+    unknown = [table for table in ages if table not in declared]
+    if unknown:
+        raise keep_days.wrong(
+            f"{unknown[0]!r} is not a table with a time; these are: {', '.join(sorted(declared))}"
+        )
+    return {table: age for table, age in {**declared, **ages}.items() if age is not None}
+
+
+def cron(group: Group) -> str:
+    """The beat of a group as it is set."""
+    return crons[group]()

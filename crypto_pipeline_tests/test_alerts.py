@@ -1,4 +1,4 @@
-"""The watch: alerts opened once, closed when over, told; and the spool drained."""
+"""Alerts: opened once, closed when over, sent; and the spool drained."""
 
 import json
 import threading
@@ -12,7 +12,8 @@ import dagster as dg
 import pytest
 
 from crypto_pipeline.definitions import build_definitions
-from crypto_pipeline.monitoring.alerts import Round, watch
+from crypto_pipeline.monitoring import alerts
+from crypto_pipeline.monitoring.alerts import Round
 from crypto_pipeline.orchestration import sensors
 from crypto_pipeline.sources import ENDPOINTS
 from crypto_pipeline.tables import SourceHealth
@@ -22,11 +23,11 @@ from crypto_pipeline_tests.test_warehouse import batch, count, held, outcome, pr
 
 __all__ = ["instance"]
 
-ENDPOINT = next(e for e in ENDPOINTS.values() if e.table.table.name == "gas_prices")
+ENDPOINT = next(e for e in ENDPOINTS.values() if e.model.table.name == "gas_prices")
 
 
 def look(warehouse: Warehouse, cursor: str | None = None, collecting: bool = True) -> Round:
-    return watch(warehouse, cursor, warehouse.path.parent, collecting=collecting)
+    return alerts.check(warehouse, cursor, warehouse.path.parent, collecting=collecting)
 
 
 def kinds(found: Round) -> list[tuple[str, str]]:
@@ -75,7 +76,7 @@ def test_tables_that_nobody_fills_on_purpose_are_not_stale(warehouse: Warehouse)
     assert kinds(look(warehouse, collecting=False)) == []
 
 
-def test_a_watch_that_forgot_goes_on_with_what_the_file_has(warehouse: Warehouse) -> None:
+def test_without_a_cursor_a_check_goes_on_with_what_the_file_has(warehouse: Warehouse) -> None:
     remember(warehouse, "c1", health(0, "open"))
     assert kinds(look(warehouse)) == [("open_circuit", ENDPOINT.id)]
     assert kinds(look(warehouse, None)) == []
@@ -188,7 +189,7 @@ def test_alerts_are_told_once_and_their_end_too(
     assert listener.told[1]["message"] == "over: stale_table gas_prices"
 
 
-def test_while_the_file_is_locked_the_watch_goes_on(
+def test_while_the_file_is_locked_alerts_go_on(
     warehouse: Warehouse, listener: Listener, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("CRYPTO_PIPELINE_ALERT_URL", listener.url)
@@ -216,8 +217,8 @@ def test_what_waits_in_the_spool_is_drained_by_a_run(
     with held(warehouse.path):
         warehouse.write(batch("c2", price("alpha", "BTC", 2, "c2")))
     with dg.build_sensor_context(instance=instance) as context:
-        assert isinstance(sensors.watch_sensor(context), dg.RunRequest)
-        assert isinstance(sensors.watch_sensor(context), dg.SkipReason)
+        assert isinstance(sensors.check_alerts(context), dg.RunRequest)
+        assert isinstance(sensors.check_alerts(context), dg.SkipReason)
     job = build_definitions().resolve_job_def("drain_spool")
     assert job.execute_in_process(instance=instance).success
     assert warehouse.waiting() == []

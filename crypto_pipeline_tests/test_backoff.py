@@ -7,9 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from crypto_pipeline.collection import backoff
-from crypto_pipeline.collection.extract import Outcome
 from crypto_pipeline.sources.spec import Key, minutes
 from crypto_pipeline.tables import SourceHealth
+from crypto_pipeline.tables.outcomes import Outcome, Skipped
 from crypto_pipeline_tests.conftest import source
 
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
@@ -41,9 +41,8 @@ def test_an_endpoint_never_asked_is_due() -> None:
 
 @pytest.mark.parametrize(("seconds", "due"), [(200, False), (239, False), (298, True), (300, True)])
 def test_a_tick_two_seconds_early_skips_no_round(seconds: float, due: bool) -> None:
-    reason = backoff.why_not(ALPHA, after("ok"), NOW + timedelta(seconds=seconds), {})
-    assert (reason is None) == due
-    assert due or (reason or "").startswith("not due before 12:04:00")
+    skipped = backoff.why_not(ALPHA, after("ok"), NOW + timedelta(seconds=seconds), {})
+    assert skipped == (None if due else Skipped("not_due", "not due before 12:04:00 UTC"))
 
 
 def test_an_hourly_endpoint_rests_between_the_ticks() -> None:
@@ -53,7 +52,7 @@ def test_an_hourly_endpoint_rests_between_the_ticks() -> None:
 
 
 def test_without_its_key_an_endpoint_is_not_asked() -> None:
-    assert backoff.why_not(KEYED, None, NOW, {}) == "no key: set KEYED_KEY"
+    assert backoff.why_not(KEYED, None, NOW, {}) == Skipped("no_key", "no key: set KEYED_KEY")
     assert backoff.why_not(KEYED, None, NOW, {"KEYED_KEY": " "}) is not None
     assert backoff.why_not(KEYED, None, NOW, {"KEYED_KEY": "x"}) is None
 
@@ -85,9 +84,8 @@ def test_who_told_us_to_wait_is_not_even_forced() -> None:
     known = after("throttled", retry_after=1800)
     early, late = NOW + minutes(29), NOW + minutes(31)
     for force in (False, True):
-        assert "told to wait until 12:30:00" in (
-            backoff.why_not(ALPHA, known, early, {}, force) or ""
-        )
+        wait = Skipped("told_to_wait", "told to wait until 12:30:00 UTC")
+        assert backoff.why_not(ALPHA, known, early, {}, force) == wait
         assert backoff.why_not(ALPHA, known, late, {}, force) is None
 
 

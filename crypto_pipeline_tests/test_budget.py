@@ -5,7 +5,13 @@ from typing import Any
 import pytest
 
 from crypto_pipeline.collection import budget, quotas
-from crypto_pipeline.collection.budget import BYTES_A_DAY, plan, rounds
+from crypto_pipeline.collection.budget import (
+    BYTES_A_DAY,
+    Budget,
+    SourceBudget,
+    estimate,
+    times_a_day,
+)
 from crypto_pipeline.collection.collect import collect
 from crypto_pipeline.sources import SOURCES
 from crypto_pipeline.sources.spec import Endpoint, Key, Source, hours, minutes
@@ -21,25 +27,27 @@ def declared(name: str = "alpha", **about: Any) -> Source:
 
 
 def test_the_default_schedule_of_all_keyless_sources_fits() -> None:
-    planned = plan(SOURCES.values(), {})
+    planned = estimate(SOURCES.values(), {})
     assert planned.exceeded == []
     assert planned.bytes_per_day <= BYTES_A_DAY
 
 
 def test_it_still_fits_when_every_key_is_set() -> None:
     keys = {source.key.env: "x" for source in SOURCES.values() if source.key}
-    assert plan(SOURCES.values(), keys).exceeded == []
+    assert estimate(SOURCES.values(), keys).exceeded == []
 
 
 def test_twenty_to_thirty_keyless_sources_of_prices_are_asked_every_five_minutes() -> None:
-    prices = [e for s in SOURCES.values() for e in s.endpoints if e.table is MarketPrice]
-    often = {e.source.name for e in budget.asked(prices, {}) if e.min_interval == minutes(5)}
+    prices = [e for s in SOURCES.values() for e in s.endpoints if e.model is MarketPrice]
+    often = {
+        e.source.name for e in budget.asked_when_well(prices, {}) if e.min_interval == minutes(5)
+    }
     assert 20 <= len(often) <= 30
 
 
 @pytest.mark.parametrize("model", DATA, ids=lambda m: m.table.name)
 def test_every_table_has_an_estimate(model: type[MarketPrice]) -> None:
-    fed = any(e.table is model for s in SOURCES.values() for e in s.endpoints)
+    fed = any(e.model is model for s in SOURCES.values() for e in s.endpoints)
     assert (model.table.name in budget.TYPICAL_BYTES) == fed
 
 
@@ -60,28 +68,28 @@ def test_an_endpoint_is_asked_on_the_beat_of_its_group(
     table: type[MarketPrice], minutes_: int, times: int
 ) -> None:
     endpoint = declared().endpoint(table, "/x", row=dict, min_interval=minutes(minutes_))
-    assert rounds(endpoint) == times
+    assert times_a_day(endpoint) == times
 
 
-def line(planned: budget.Budget, name: str = "alpha") -> budget.Line:
-    return next(line for line in planned.lines if line.source == name)
+def of_source(planned: Budget, name: str = "alpha") -> SourceBudget:
+    return next(source for source in planned.sources if source.source == name)
 
 
 def test_an_endpoint_asked_coin_by_coin_costs_a_call_for_each() -> None:
     alpha = declared()
     each = {"a": {"symbol": "A"}, "b": {"symbol": "B"}}
     alpha.endpoint(MarketPrice, "/{each}", row=dict, each=each, min_interval=hours(1))
-    assert line(plan([alpha], {})).calls_per_day == 48
-    assert line(plan([alpha], {})).calls_per_month == 48 * 31
+    assert of_source(estimate([alpha], {})).calls_per_day == 48
+    assert of_source(estimate([alpha], {})).calls_per_month == 48 * 31
 
 
 def test_equal_requests_of_a_group_are_counted_once() -> None:
     alpha = declared()
     alpha.endpoint(FundingRate, "/all", row=dict)
     alpha.endpoint(OpenInterest, "/all", row=dict, min_interval=hours(1))
-    assert line(plan([alpha], {})).calls_per_day == 96
+    assert of_source(estimate([alpha], {})).calls_per_day == 96
     alpha.endpoint(MarketPrice, "/all", row=dict, min_interval=hours(1))
-    assert line(plan([alpha], {})).calls_per_day == 96 + 24
+    assert of_source(estimate([alpha], {})).calls_per_day == 96 + 24
 
 
 def test_of_a_pool_only_the_first_that_can_be_asked_counts() -> None:
@@ -89,8 +97,12 @@ def test_of_a_pool_only_the_first_that_can_be_asked_counts() -> None:
         keyed = source("keyed", key=Key(env="KEYED_KEY", query="k"), pool="p")
         return [keyed.source, source("good", pool="p").source, source("fine", pool="p").source]
 
-    assert [line.calls_per_day for line in plan(pool(), {}).lines] == [0, 288, 0]
-    assert [line.calls_per_day for line in plan(pool(), {"KEYED_KEY": "x"}).lines] == [288, 0, 0]
+    assert [line.calls_per_day for line in estimate(pool(), {}).sources] == [0, 288, 0]
+    assert [line.calls_per_day for line in estimate(pool(), {"KEYED_KEY": "x"}).sources] == [
+        288,
+        0,
+        0,
+    ]
 
 
 @pytest.mark.parametrize(
@@ -105,8 +117,8 @@ def test_of_a_pool_only_the_first_that_can_be_asked_counts() -> None:
 def test_a_source_asked_more_than_it_allows_does_not_fit(about: dict[str, Any], fits: bool) -> None:
     alpha = declared(**about)
     alpha.endpoint(MarketPrice, "/x", row=dict)
-    planned = plan([alpha], {})
-    assert line(planned).fits == fits
+    planned = estimate([alpha], {})
+    assert of_source(planned).fits == fits
     assert planned.exceeded == ([] if fits else ["alpha is asked more than it allows"])
 
 
@@ -115,16 +127,16 @@ def test_sources_with_the_same_key_share_what_it_allows() -> None:
     alpha, news = (declared(name, key=key, per_day=300) for name in ("alpha", "news"))
     for one in (alpha, news):
         one.endpoint(MarketPrice, "/x", row=dict)
-    planned = plan([alpha, news], {})
-    assert [line.fits for line in planned.lines] == [False, False]
-    assert line(planned).counted_with == ("news",)
+    planned = estimate([alpha, news], {})
+    assert [source.fits for source in planned.sources] == [False, False]
+    assert of_source(planned).counted_with == ("news",)
 
 
 def test_measured_bytes_go_before_typical_ones_and_those_before_the_usual() -> None:
     def weighed(measured: dict[str, float] | None = None, typical: int | None = None) -> int:
         alpha = declared()
         alpha.endpoint(MarketPrice, "/x", row=dict, typical_bytes=typical)
-        return line(plan([alpha], {}, measured=measured)).bytes_per_day
+        return of_source(estimate([alpha], {}, measured=measured)).bytes_per_day
 
     assert weighed() == 288 * budget.TYPICAL_BYTES["market_prices"]
     assert weighed(typical=7_000) == 288 * 7_000
@@ -134,7 +146,9 @@ def test_measured_bytes_go_before_typical_ones_and_those_before_the_usual() -> N
 def test_too_many_bytes_a_day_are_said() -> None:
     alpha = declared()
     alpha.endpoint(MarketPrice, "/x", row=dict, typical_bytes=4_000_000)
-    assert plan([alpha], {}).exceeded == ["1,152,000,000 bytes a day are more than 1,000,000,000"]
+    assert estimate([alpha], {}).exceeded == [
+        "1,152,000,000 bytes a day are more than 1,000,000,000"
+    ]
 
 
 def test_answers_are_measured_on_the_wire(

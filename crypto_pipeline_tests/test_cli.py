@@ -12,9 +12,10 @@ from pathlib import Path
 import pytest
 
 from crypto_pipeline import docs, settings
-from crypto_pipeline.cli import main as cli
+from crypto_pipeline.cli.home import instance_folder
+from crypto_pipeline.cli.main import main
 from crypto_pipeline.collection import budget
-from crypto_pipeline.monitoring.alerts import watch
+from crypto_pipeline.monitoring import alerts
 from crypto_pipeline.monitoring.webserver import Webserver
 from crypto_pipeline.settings import SettingError, Universe
 from crypto_pipeline.sources import ENDPOINTS, SOURCES
@@ -87,7 +88,7 @@ NOTHING = {
 def test_every_table_and_view_is_filled(upstream: Upstream) -> None:
     call("collect", "both")
     warehouse = Warehouse(settings.database())
-    watch(warehouse, None, settings.database().parent, collecting=True)
+    alerts.check(warehouse, None, settings.database().parent, collecting=True)
     names = [*TABLES, *(view.name for view in VIEWS)]
     counts = {name: warehouse.query(f"SELECT count(*) FROM {name}")[0][0] for name in names}
     assert {name for name, count in counts.items() if not count} == set(NOTHING)
@@ -157,17 +158,17 @@ def test_try_names_what_is_near_a_wrong_name(upstream: Upstream) -> None:
 
 def test_a_wrong_setting_is_named(upstream: Upstream, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CRYPTO_PIPELINE_UPSTREAM", "localhost:80")
-    assert "CRYPTO_PIPELINE_UPSTREAM='localhost:80' is not a URL" in call("try", "coinlore", code=2)
+    assert "CRYPTO_PIPELINE_UPSTREAM='localhost:80': not a URL" in call("try", "coinlore", code=2)
 
 
 def test_without_dagster_home_history_is_kept_somewhere_plain(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.delenv("DAGSTER_HOME")
-    assert cli.instance_folder() == settings.database().parent
+    assert instance_folder() == settings.database().parent
     monkeypatch.setenv("DAGSTER_HOME", "relative")
     with pytest.raises(SettingError, match="absolute path"):
-        cli.instance_folder()
+        instance_folder()
 
 
 @pytest.mark.parametrize(
@@ -213,7 +214,7 @@ def test_an_exceeded_budget_exits_1(
 ) -> None:
     monkeypatch.setattr(budget, "BYTES_A_DAY", 1_000)
     with pytest.raises(SystemExit) as ended:
-        cli.main(["sources", "--budget", "--json"])
+        main(["sources", "--budget", "--json"])
     assert ended.value.code == 1
     (words,) = json.loads(capsys.readouterr().out)["exceeded"]
     assert words.endswith("bytes a day are more than 1,000")

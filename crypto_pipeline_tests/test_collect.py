@@ -12,9 +12,11 @@ from typing import Any
 
 import pytest
 
-from crypto_pipeline.collection import collect as module
 from crypto_pipeline.collection import fetch
-from crypto_pipeline.collection.collect import Collection, collect
+from crypto_pipeline.collection.collect import collect
+from crypto_pipeline.collection.exchange import Answer, Request
+from crypto_pipeline.collection.limits import Limits
+from crypto_pipeline.collection.results import Collection
 from crypto_pipeline.sources import ENDPOINTS, SOURCES, Source
 from crypto_pipeline.sources.spec import Endpoint, Key
 from crypto_pipeline.tables import MarketPrice
@@ -24,6 +26,7 @@ from crypto_pipeline_tests.test_warehouse import count, held
 from crypto_pipeline_tests.upstream import Rule, Upstream
 
 HEALTHY = ("good", "fine")
+SHORT = Limits(read_s=1.0, deadline_s=1.5, grace_s=0.5)
 
 
 @pytest.fixture
@@ -50,7 +53,7 @@ def outcomes(collection: Collection) -> dict[str, str]:
 def test_a_collection_leaves_rows_attempts_outcomes_and_health(
     warehouse: Warehouse, upstream: Upstream
 ) -> None:
-    collection = run(warehouse, source("good"), kind="ui")
+    collection = run(warehouse, source("good"), collection_type="ui")
     assert collection.failed is None
     assert count(warehouse, "market_prices") == 2
     assert warehouse.query(
@@ -94,15 +97,11 @@ def test_a_bad_source_leaves_its_outcome_and_the_others_rows(
     canned: Canned,
     rule: Rule,
     outcome: str,
-    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(fetch, "DEADLINE_S", 1.5)
-    monkeypatch.setattr(fetch, "READ_S", 1.0)
-    monkeypatch.setattr(module, "DEADLINE_S", 1.5)
-    monkeypatch.setattr(module, "GRACE_S", 0.5)
     canned.bodies["bad.example/prices"] = coins(1, 2, 3)
     upstream.rules.append(rule)
-    collection = run(warehouse, source("good"), source("bad"), source("fine"))
+    among = source("good"), source("bad"), source("fine")
+    collection = run(warehouse, *among, limits=SHORT)
     assert outcomes(collection) == {"good": "ok", "bad": outcome, "fine": "ok"}
     assert collection.failed is None
     assert count(warehouse, "market_prices") == 4
@@ -139,6 +138,7 @@ def test_who_said_wait_is_not_asked_again(warehouse: Warehouse, upstream: Upstre
     run(warehouse, source("good"), source("fine"))
     again = run(warehouse, source("good"), source("fine"), name="c2", force=True)
     assert outcomes(again) == {"good": "skipped", "fine": "ok"}
+    assert again.results[0].skip == "told_to_wait"
     assert "told to wait" in (again.results[0].reason or "")
     assert sum(asked.host == "good.example" for asked in upstream.asked) == 1
 
@@ -146,7 +146,7 @@ def test_who_said_wait_is_not_asked_again(warehouse: Warehouse, upstream: Upstre
 def test_equal_requests_are_made_once(warehouse: Warehouse, upstream: Upstream) -> None:
     first = source("good")
     second = first.source.endpoint(
-        first.table, "/prices", row=first.row, records="data", variant="again"
+        first.model, "/prices", row=first.row, records="data", variant="again"
     )
     collection = run(warehouse, first, second)
     assert [r.outcome for r in collection.results] == ["ok", "ok"]
@@ -159,7 +159,7 @@ def test_an_endpoint_asked_coin_by_coin_is_one_outcome(
 ) -> None:
     def shop(name: str) -> Endpoint:
         return source(name).source.endpoint(
-            source(name).table,
+            source(name).model,
             "/of/{each}",
             records="data",
             each={coin: {"name": coin.title()} for coin in ("one", "two", "three")},
@@ -348,7 +348,7 @@ def test_a_fault_of_ours_costs_one_answer(
 ) -> None:
     real = fetch.Fetcher.fetch
 
-    def broken(self: fetch.Fetcher, request: fetch.Request) -> fetch.Answer:
+    def broken(self: fetch.Fetcher, request: Request) -> Answer:
         if "bad" in request.url:
             raise RuntimeError("a bug")
         return real(self, request)
@@ -380,7 +380,7 @@ def test_a_host_that_wants_a_long_gap_is_asked_for_one_thing_at_a_time(
     first = run(warehouse, *pair)
     assert [r.outcome for r in first.results] == ["ok", "skipped"]
     words = "not due: slow.example wants 10 s between requests, the next time"
-    assert first.results[1].reason == words
+    assert (first.results[1].skip, first.results[1].reason) == ("slow_host", words)
     second = run(warehouse, *pair, name="c2")
     assert [r.outcome for r in second.results] == ["skipped", "ok"]
 

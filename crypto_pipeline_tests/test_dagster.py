@@ -11,14 +11,17 @@ from typing import Any
 import dagster as dg
 import pytest
 
-from crypto_pipeline import docs, event_log
+from crypto_pipeline import docs
 from crypto_pipeline.collection import collect
 from crypto_pipeline.definitions import build_definitions
+from crypto_pipeline.monitoring import dagster_instance
 from crypto_pipeline.orchestration import assets, schedules
+from crypto_pipeline.orchestration.resources import WarehouseResource
 from crypto_pipeline.settings import SettingError
 from crypto_pipeline.tables import DATA
 from crypto_pipeline.warehouse import Warehouse
 from crypto_pipeline_tests.conftest import Canned, coins, source
+from crypto_pipeline_tests.dagster_inside import started_run
 from crypto_pipeline_tests.test_warehouse import count, held
 from crypto_pipeline_tests.upstream import Rule, Upstream
 
@@ -79,7 +82,7 @@ def test_the_definitions_load() -> None:
     assert {k.to_user_string() for k in graph.get_all_asset_keys()} == {m.table.name for m in DATA}
     for model in DATA:
         node = graph.get(dg.AssetKey(model.table.name))
-        assert node.group_name == model.table.group
+        assert node.group_name == model.table.group.name
         assert node.owners
         assert node.kinds
         assert node.freshness_policy
@@ -123,7 +126,7 @@ def test_dagsters_events_are_kept_in_small_pages(
     folder = Path(instance.root_directory) / "history" / "runs"
     for name in (run_id, "index"):
         with closing(sqlite3.connect(folder / f"{name}.db")) as database:
-            assert database.execute("PRAGMA page_size").fetchone() == (event_log.PAGE_BYTES,)
+            assert database.execute("PRAGMA page_size").fetchone() == (dagster_instance.PAGE_BYTES,)
             assert database.execute("PRAGMA journal_mode").fetchone() == ("wal",)
 
 
@@ -200,7 +203,7 @@ def test_what_is_not_due_is_said(upstream: Upstream, instance: dg.DagsterInstanc
 
 
 def test_the_resource_closes_its_connection(warehouse: Warehouse) -> None:
-    resource = assets.WarehouseResource(database=str(warehouse.path))
+    resource = WarehouseResource(database=str(warehouse.path))
     with pytest.raises(RuntimeError, match="mine"), resource.get_connection():
         raise RuntimeError("mine")
     with resource.get_connection() as connection:
@@ -217,16 +220,6 @@ def tick(name: str, instance: dg.DagsterInstance) -> Any:
         instance=instance, scheduled_execution_time=datetime.now(UTC)
     )
     return schedule.evaluate_tick(context)
-
-
-def started(instance: dg.DagsterInstance, job: str, age: timedelta) -> dg.DagsterRun:
-    from dagster._core.test_utils import create_run_for_test, freeze_time
-
-    with freeze_time(datetime.now(UTC) - age):
-        run: dg.DagsterRun = create_run_for_test(
-            instance, job_name=job, status=dg.DagsterRunStatus.STARTED
-        )
-    return run
 
 
 def test_the_two_schedules_are_on_by_default() -> None:
@@ -255,7 +248,7 @@ def test_a_tick_asks_for_a_run(instance: dg.DagsterInstance) -> None:
 def test_a_tick_whose_job_still_runs_is_skipped_with_the_reason(
     instance: dg.DagsterInstance,
 ) -> None:
-    run = started(instance, "ui_collection", timedelta(minutes=2))
+    run = started_run(instance, "ui_collection", timedelta(minutes=2))
     found = tick("every_5_minutes", instance)
     assert found.run_requests == []
     assert found.skip_message == f"run {run.run_id} of ui_collection is still going"
@@ -263,7 +256,7 @@ def test_a_tick_whose_job_still_runs_is_skipped_with_the_reason(
 
 
 def test_a_dead_run_silences_nothing(instance: dg.DagsterInstance) -> None:
-    run = started(instance, "ui_collection", timedelta(hours=3))
+    run = started_run(instance, "ui_collection", timedelta(hours=3))
     assert len(tick("every_5_minutes", instance).run_requests) == 1
     found = instance.get_run_by_id(run.run_id)
     assert found

@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from crypto_pipeline.collection.extract import Extraction, envelope, extract
-from crypto_pipeline.collection.fetch import Answer
+from crypto_pipeline.collection.exchange import Answer
+from crypto_pipeline.collection.extract import Extraction, extract
+from crypto_pipeline.collection.failures import message_in
 from crypto_pipeline.sources import ENDPOINTS, Source
 from crypto_pipeline.sources.spec import Ask, Endpoint
 from crypto_pipeline.sources.values import article, candle, millis
@@ -167,9 +168,9 @@ def test_no_bytes_are_too_odd(body: bytes, status: int | None) -> None:
 
 
 @given(JSON)
-def test_an_envelope_is_words_or_nothing(body: Any) -> None:
-    words = envelope(body)
-    assert words is None or (words and len(words) <= 300)
+def test_the_message_in_a_body_is_words_or_nothing(body: Any) -> None:
+    message = message_in(body)
+    assert message is None or (message and len(message) <= 300)
 
 
 MUTATED = [

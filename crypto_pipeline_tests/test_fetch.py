@@ -7,13 +7,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from crypto_pipeline.collection import fetch
-from crypto_pipeline.collection.fetch import Fetcher, Request
+from crypto_pipeline.collection.exchange import Answer, Request
+from crypto_pipeline.collection.fetch import Fetcher
+from crypto_pipeline.collection.limits import LIMITS, Limits
 from crypto_pipeline.sources.spec import Key
 from crypto_pipeline_tests.conftest import Canned
 from crypto_pipeline_tests.upstream import Rule, Upstream
 
 URL = "https://alpha.example/prices"
+SHORT = Limits(deadline_s=2.0, read_s=1.0)
 BODY = {"data": list(range(2000))}
 
 
@@ -23,14 +25,8 @@ def upstream() -> Iterator[Upstream]:
         yield server
 
 
-@pytest.fixture(autouse=True)
-def short_deadline(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(fetch, "DEADLINE_S", 2.0)
-    monkeypatch.setattr(fetch, "READ_S", 1.0)
-
-
-def ask(upstream: Upstream, url: str = URL, **about: object) -> fetch.Answer:
-    with Fetcher(upstream.url) as fetcher:
+def ask(upstream: Upstream, url: str = URL, **about: object) -> Answer:
+    with Fetcher(upstream.url, limits=SHORT) as fetcher:
         return fetcher.fetch(Request("GET", url, gap=0, **about))  # type: ignore[arg-type]
 
 
@@ -70,7 +66,7 @@ def test_a_reset_is_retried_and_then_told(upstream: Upstream) -> None:
     answer = ask(upstream)
     assert answer.status is None
     assert answer.error
-    assert 1 < len(answer.attempts) <= fetch.MAX_ATTEMPTS
+    assert 1 < len(answer.attempts) <= LIMITS.attempts
 
 
 def test_a_truncated_answer_is_no_answer(upstream: Upstream) -> None:

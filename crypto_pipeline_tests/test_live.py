@@ -8,8 +8,8 @@ from dataclasses import replace
 
 import pytest
 
-from crypto_pipeline.collection import backoff
-from crypto_pipeline.collection.collect import Result, gather
+from crypto_pipeline.collection.collect import crawl
+from crypto_pipeline.collection.results import Result
 from crypto_pipeline.sources import ENDPOINTS
 from crypto_pipeline.warehouse import Memory
 from crypto_pipeline_tests.conftest import the_internet
@@ -30,12 +30,12 @@ def results(request: pytest.FixtureRequest) -> dict[str, Result]:
     ]
     alone = [replace(ENDPOINTS[endpoint_id], pool=None) for endpoint_id in selected]
     with the_internet():
-        found = gather(alone, Memory(), "live", force=True)
+        found = crawl(alone, Memory(), "live", force=True)
     return {result.endpoint.id: result for result in found}
 
 
 @pytest.mark.parametrize("endpoint_id", KEYLESS)
 def test_a_keyless_endpoint_answers(endpoint_id: str, results: dict[str, Result]) -> None:
     result = results[endpoint_id]
-    if result.outcome not in backoff.GOOD:
+    if not result.good:
         pytest.fail(f"{endpoint_id} is {result.outcome}: {result.reason}", pytrace=False)

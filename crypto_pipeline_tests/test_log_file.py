@@ -18,8 +18,10 @@ from hypothesis import strategies as st
 from crypto_pipeline import settings
 from crypto_pipeline.cli.main import main
 from crypto_pipeline.collection import collect as module
-from crypto_pipeline.collection import fetch, log_file
-from crypto_pipeline.collection.collect import Collection, Result, collect
+from crypto_pipeline.collection import log_file
+from crypto_pipeline.collection.collect import collect
+from crypto_pipeline.collection.limits import Limits
+from crypto_pipeline.collection.results import Collection, Result
 from crypto_pipeline.definitions import build_definitions
 from crypto_pipeline.orchestration import assets
 from crypto_pipeline.settings import LogForm, SettingError
@@ -31,6 +33,7 @@ from crypto_pipeline_tests.test_collect import python
 from crypto_pipeline_tests.test_warehouse import count
 from crypto_pipeline_tests.upstream import Rule, Upstream
 
+SHORT = Limits(deadline_s=1.5)
 FORMS: tuple[LogForm, ...] = ("logfmt", "json")
 PAIR = re.compile(r'([a-z_]+)=("(?:[^"\\]|\\.)*"|[^\s"=\\]+)(?: |$)')
 
@@ -64,7 +67,7 @@ def test_each_endpoint_of_a_collection_has_a_line(
     warehouse: Warehouse, upstream: Upstream, file: Path
 ) -> None:
     upstream.rules.append(Rule("bad", status=451, body=b'restricted "location"'))
-    run(warehouse, source("good"), source("bad"), kind="ui")
+    run(warehouse, source("good"), source("bad"), collection_type="ui")
     lines = {line["source"]: line for line in map(parsed, file.read_text().splitlines())}
     assert set(lines) == {"good", "bad"}
     good = lines["good"]
@@ -100,12 +103,13 @@ def test_as_json_a_line_is_an_object(
     run(warehouse, source("good"), source("bad"), source("nokey", key=Key(env="NO", query="k")))
     lines = {line["source"]: line for line in map(json.loads, file.read_text().splitlines())}
     assert list(lines["good"]) == [
-        *("time", "collection", "kind", "endpoint", "source", "table", "outcome", "reason"),
-        *("records", "rows", "left_out", "rejects", "bytes", "latency_ms", "attempts"),
+        *("time", "collection", "kind", "endpoint", "source", "table", "outcome", "skip"),
+        *("reason", "records", "rows", "left_out", "rejects", "bytes", "latency_ms", "attempts"),
     ]
     assert (lines["good"]["rows"], lines["good"]["reason"]) == (2, None)
     assert (lines["bad"]["outcome"], lines["bad"]["reason"]) == ("unreachable", "HTTP 500")
-    assert (lines["nokey"]["outcome"], lines["nokey"]["latency_ms"]) == ("skipped", None)
+    assert (lines["nokey"]["outcome"], lines["nokey"]["skip"]) == ("skipped", "no_key")
+    assert lines["nokey"]["latency_ms"] is None
 
 
 def test_a_wrong_form_is_named_before_anybody_is_asked(
@@ -124,6 +128,7 @@ def test_what_is_not_due_has_no_line(warehouse: Warehouse, upstream: Upstream, f
     run(warehouse, *pool)
     first = [parsed(line) for line in file.read_text().splitlines()]
     assert [line["outcome"] for line in first] == ["ok", "skipped"]
+    assert first[1]["skip"] == "pool_answered"
     assert first[1]["reason"] == "the pool has its answer from good.market_prices"
     again = run(warehouse, *pool, name="c2")
     assert {r.outcome for r in again.results} == {"skipped"}
@@ -150,7 +155,6 @@ def test_no_key_is_in_it(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     canary = "CANARY-0123456789"
-    monkeypatch.setattr(fetch, "DEADLINE_S", 1.5)
     monkeypatch.setenv("CRYPTO_PIPELINE_LOG", form)
     monkeypatch.setenv("KEYED_KEY", canary)
     keyed = source("keyed", key=Key(env="KEYED_KEY", query="apikey"))
@@ -163,7 +167,7 @@ def test_no_key_is_in_it(
     )
     for number, rule in enumerate(rules):
         upstream.rules = [rule]
-        run(warehouse, keyed, source("good"), name=f"c{number}", force=True)
+        run(warehouse, keyed, source("good"), name=f"c{number}", force=True, limits=SHORT)
     assert any(canary in repr(asked.query) for asked in upstream.asked)
     said = file.read_text()
     assert sum("keyed.market_prices" in line for line in said.splitlines()) == len(rules)
@@ -199,7 +203,7 @@ def test_two_that_write_and_rotate_at_once_lose_nothing(
         import sys
         from datetime import UTC, datetime
         from crypto_pipeline.collection import log_file
-        from crypto_pipeline.collection.collect import Collection, Result
+        from crypto_pipeline.collection.results import Collection, Result
         from crypto_pipeline.warehouse import Warehouse
         from crypto_pipeline_tests.conftest import source
         log_file.FILE_BYTES, log_file.FILES = 2_000, 1_000

@@ -14,6 +14,7 @@ import pytest
 
 from crypto_pipeline import settings
 from crypto_pipeline.definitions import build_definitions
+from crypto_pipeline.monitoring import dagster_instance
 from crypto_pipeline.orchestration import maintenance
 from crypto_pipeline.settings import SettingError
 from crypto_pipeline.tables import TABLES
@@ -185,7 +186,7 @@ def test_a_crash_while_compacting_leaves_a_good_file(
 def test_old_runs_go_with_their_files_and_the_latest_materializations_stay(
     upstream: Upstream, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(maintenance, "RUNS_A_TIME", 1)
+    monkeypatch.setattr(dagster_instance, "RUNS_A_TIME", 1)
     old = [materialize(instance, force=True).run_id for _ in range(3)]
     newest = materialize(instance, "market_prices", force=True).run_id
     home = Path(instance.root_directory)

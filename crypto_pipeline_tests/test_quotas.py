@@ -8,11 +8,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from crypto_pipeline.collection import fetch, quotas
-from crypto_pipeline.collection.collect import Collection, collect
-from crypto_pipeline.collection.fetch import Attempt
+from crypto_pipeline.collection import quotas
+from crypto_pipeline.collection.collect import collect
+from crypto_pipeline.collection.exchange import Attempt
+from crypto_pipeline.collection.limits import LIMITS
+from crypto_pipeline.collection.quotas import Quotas
+from crypto_pipeline.collection.results import Collection
 from crypto_pipeline.sources.spec import Endpoint, Key, Source, minutes
 from crypto_pipeline.tables import MarketPrice, RateLimitUsage
+from crypto_pipeline.tables.outcomes import Skipped
 from crypto_pipeline.warehouse import Warehouse
 from crypto_pipeline_tests.conftest import Canned, coins, price
 from crypto_pipeline_tests.test_warehouse import held
@@ -23,7 +27,7 @@ TODAY, THIS_MONTH = datetime(2026, 11, 23, tzinfo=UTC), datetime(2026, 11, 1, tz
 TRIES = 3
 
 
-def capped(
+def limited(
     name: str = "good", day: int | None = None, month: int | None = None, key: Key | None = None
 ) -> Source:
     base = f"https://{name}.example"
@@ -51,45 +55,47 @@ def used(source: Source, calls: int, period: quotas.Period = "day") -> RateLimit
     )
 
 
-def allowance(*usage: RateLimitUsage, sources: tuple[Source, ...] = ()) -> quotas.Allowance:
+def known_usage(*usage: RateLimitUsage, sources: tuple[Source, ...] = ()) -> Quotas:
     known = {(u.source, u.period, u.window_start): u for u in usage}
-    return quotas.Allowance(sources, known, TRIES)
+    return Quotas(sources, known, TRIES)
 
 
 # Counting, pure
 
 
 def test_a_source_without_a_limit_may_always_be_asked() -> None:
-    free = capped()
-    assert allowance(used(free, 10**9)).why_not(free, 10**6, NOW) is None
+    free = limited()
+    assert known_usage(used(free, 10**9)).why_not(free, 10**6, NOW) is None
 
 
-def test_the_reason_names_the_cap_and_when_it_ends() -> None:
-    daily, monthly = capped(day=1000), capped(month=10_000)
-    assert allowance(used(daily, 1000)).why_not(daily, 1, NOW) == (
-        "daily cap: 1000 of 1000 calls used until 00:00 UTC"
+def test_the_reason_names_the_quota_and_when_it_ends() -> None:
+    daily, monthly = limited(day=1000), limited(month=10_000)
+    assert known_usage(used(daily, 1000)).why_not(daily, 1, NOW) == Skipped(
+        "over_quota", "daily quota: 1000 of 1000 calls used until 00:00 UTC"
     )
-    assert allowance(used(daily, 995)).why_not(daily, 10, NOW) == (
-        "daily cap: 995 of 1000 calls used until 00:00 UTC, 10 more are needed"
+    assert known_usage(used(daily, 995)).why_not(daily, 10, NOW) == Skipped(
+        "over_quota", "daily quota: 995 of 1000 calls used until 00:00 UTC, 10 more are needed"
     )
-    assert allowance(used(monthly, 10_000, "month")).why_not(monthly, 1, NOW) == (
-        "monthly cap: 10000 of 10000 calls used until 1 Dec 00:00 UTC"
+    assert known_usage(used(monthly, 10_000, "month")).why_not(monthly, 1, NOW) == Skipped(
+        "over_quota", "monthly quota: 10000 of 10000 calls used until 1 Dec 00:00 UTC"
     )
-    assert allowance(used(daily, 999)).why_not(daily, 1, NOW) is None
+    assert known_usage(used(daily, 999)).why_not(daily, 1, NOW) is None
 
 
 def test_a_new_day_begins_at_nothing() -> None:
-    daily = capped(day=10)
-    known = allowance(used(daily, 10))
+    daily = limited(day=10)
+    known = known_usage(used(daily, 10))
     assert known.why_not(daily, 1, TODAY + timedelta(hours=23, minutes=59))
     assert known.why_not(daily, 10, TODAY + timedelta(days=1)) is None
 
 
 def test_who_takes_the_same_key_shares_what_it_allows() -> None:
     key = Key(env="ALPHA_KEY", query="k")
-    alpha, news = capped("alpha", day=25, key=key), capped("alpha_news", day=25, key=key)
-    known = allowance(used(alpha, 20), used(news, 5), sources=(alpha, news))
-    assert known.why_not(alpha, 1, NOW) == "daily cap: 25 of 25 calls used until 00:00 UTC"
+    alpha, news = limited("alpha", day=25, key=key), limited("alpha_news", day=25, key=key)
+    known = known_usage(used(alpha, 20), used(news, 5), sources=(alpha, news))
+    assert known.why_not(alpha, 1, NOW) == Skipped(
+        "over_quota", "daily quota: 25 of 25 calls used until 00:00 UTC"
+    )
 
 
 @given(
@@ -98,11 +104,11 @@ def test_who_takes_the_same_key_shares_what_it_allows() -> None:
         st.tuples(st.integers(1, 5), st.lists(st.integers(1, TRIES), min_size=5)), max_size=30
     ),
 )
-def test_whatever_is_asked_and_retried_a_cap_holds(
-    cap: int, rounds: list[tuple[int, list[int]]]
+def test_whatever_is_asked_and_retried_a_quota_holds(
+    quota: int, rounds: list[tuple[int, list[int]]]
 ) -> None:
-    source, made = capped(day=cap), 0
-    known = allowance()
+    source, made = limited(day=quota), 0
+    known = known_usage()
     for calls, tried in rounds:
         if known.why_not(source, calls, NOW):
             continue
@@ -111,7 +117,7 @@ def test_whatever_is_asked_and_retried_a_cap_holds(
             really = min(attempts, tries)
             known.give_back(source, tries - really)
             made += really
-    assert made <= cap
+    assert made <= quota
 
 
 def test_usage_is_counted_by_the_day_and_the_month_of_each_attempt() -> None:
@@ -119,7 +125,7 @@ def test_usage_is_counted_by_the_day_and_the_month_of_each_attempt() -> None:
         return Attempt(1, "GET", "https://good.example", 200, None, 100, 5.0, at)
 
     late = THIS_MONTH - timedelta(seconds=1)
-    found = quotas.spent([(capped(day=7), [attempt(late), attempt(NOW)]), (capped(day=7), [])])
+    found = quotas.usage_of([(limited(day=7), [attempt(late), attempt(NOW)]), (limited(day=7), [])])
     assert {
         (u.period, u.window_start): (u.calls, u.bytes_received, u.limit_calls) for u in found
     } == {
@@ -150,13 +156,13 @@ def calls(warehouse: Warehouse, period: str = "day") -> dict[str, tuple[int, int
     found = warehouse.query(
         "SELECT source, calls, limit_calls FROM rate_limit_usage WHERE period = ?", [period]
     )
-    return {source: (count, cap) for source, count, cap in found}
+    return {source: (count, allowed) for source, count, allowed in found}
 
 
-def test_every_source_asked_leaves_its_usage_capped_or_not(
+def test_every_source_asked_leaves_its_usage_limited_or_not(
     warehouse: Warehouse, upstream: Upstream
 ) -> None:
-    good, fine = prices(capped("good", day=100)), prices(capped("fine"))
+    good, fine = prices(limited("good", day=100)), prices(limited("fine"))
     run(warehouse, "c1", good, fine)
     run(warehouse, "c2", good)
     assert calls(warehouse) == {"good": (2, 100), "fine": (1, None)}
@@ -169,57 +175,57 @@ def test_every_source_asked_leaves_its_usage_capped_or_not(
 
 
 @pytest.mark.parametrize("force", [False, True])
-def test_a_cap_is_remembered_and_not_even_forced(
+def test_a_quota_is_remembered_and_not_even_forced(
     warehouse: Warehouse, upstream: Upstream, force: bool
 ) -> None:
     for round_ in range(3):
-        run(warehouse, f"c{round_}", prices(capped("good", day=3)))
-    (result,) = run(warehouse, "last", prices(capped("good", day=3)), force=force).results
+        run(warehouse, f"c{round_}", prices(limited("good", day=3)))
+    (result,) = run(warehouse, "last", prices(limited("good", day=3)), force=force).results
     assert result.outcome == "skipped"
     if force:
-        assert result.reason == "daily cap: 3 of 3 calls used until 00:00 UTC"
+        assert result.reason == "daily quota: 3 of 3 calls used until 00:00 UTC"
     assert len(upstream.asked) == 3
 
 
-def test_the_next_of_a_pool_takes_over_where_a_cap_is_used_up(
+def test_the_next_of_a_pool_takes_over_where_a_quota_is_used_up(
     warehouse: Warehouse, upstream: Upstream
 ) -> None:
     for round_ in range(2):
-        members = [prices(capped("good", day=1), pool="p"), prices(capped("fine"), pool="p")]
+        members = [prices(limited("good", day=1), pool="p"), prices(limited("fine"), pool="p")]
         collection = run(warehouse, f"c{round_}", *members)
     assert [r.outcome for r in collection.results] == ["skipped", "ok"]
     assert warehouse.query("SELECT reason FROM rotation_history ORDER BY changed_at")[1:] == [
-        ("good.market_prices: skipped: daily cap: 1 of 1 calls used until 00:00 UTC",)
+        ("good.market_prices: skipped: daily quota: 1 of 1 calls used until 00:00 UTC",)
     ]
 
 
-def test_a_retry_counts_and_is_not_made_past_the_cap(
+def test_a_retry_counts_and_is_not_made_past_the_quota(
     warehouse: Warehouse, upstream: Upstream
 ) -> None:
     upstream.rules.append(Rule("good", status=503))
-    source = capped("good", day=fetch.MAX_ATTEMPTS + 1)
+    source = limited("good", day=LIMITS.attempts + 1)
     run(warehouse, "c1", prices(source))
-    assert calls(warehouse)["good"][0] == fetch.MAX_ATTEMPTS
-    run(warehouse, "c2", prices(capped("good", day=fetch.MAX_ATTEMPTS + 1)))
-    assert calls(warehouse)["good"][0] == fetch.MAX_ATTEMPTS + 1 == len(upstream.asked)
+    assert calls(warehouse)["good"][0] == LIMITS.attempts
+    run(warehouse, "c2", prices(limited("good", day=LIMITS.attempts + 1)))
+    assert calls(warehouse)["good"][0] == LIMITS.attempts + 1 == len(upstream.asked)
 
 
 def test_an_endpoint_asked_coin_by_coin_needs_a_call_for_each(
     warehouse: Warehouse, upstream: Upstream
 ) -> None:
-    def shop(cap: int) -> Endpoint:
+    def shop(quota: int) -> Endpoint:
         each = {str(n): {"name": f"Coin {n}"} for n in range(4)}
-        return prices(capped("good", day=cap), "/of/{each}", each=each)
+        return prices(limited("good", day=quota), "/of/{each}", each=each)
 
-    (passed_over,) = run(warehouse, "c1", shop(3)).results
-    assert passed_over.reason == ("daily cap: 0 of 3 calls used until 00:00 UTC, 4 more are needed")
+    (skipped,) = run(warehouse, "c1", shop(3)).results
+    assert skipped.reason == ("daily quota: 0 of 3 calls used until 00:00 UTC, 4 more are needed")
     assert not upstream.asked
     (asked,) = run(warehouse, "c2", shop(4)).results
     assert (asked.outcome, asked.records) == ("ok", 4)
 
 
 def test_equal_requests_cost_one_call(warehouse: Warehouse, upstream: Upstream) -> None:
-    source = capped("good", day=1)
+    source = limited("good", day=1)
     collection = run(warehouse, "c1", prices(source), prices(source, variant="again"))
     assert [r.outcome for r in collection.results] == ["ok", "ok"]
     assert calls(warehouse)["good"] == (1, 1)
@@ -228,12 +234,12 @@ def test_equal_requests_cost_one_call(warehouse: Warehouse, upstream: Upstream) 
 def test_what_was_used_while_the_file_was_locked_is_added_when_it_is_free(
     warehouse: Warehouse, upstream: Upstream
 ) -> None:
-    run(warehouse, "c1", prices(capped("good", day=3)))
+    run(warehouse, "c1", prices(limited("good", day=3)))
     with held(warehouse.path):
-        run(warehouse, "c2", prices(capped("good", day=3)))
-        run(warehouse, "c3", prices(capped("good", day=3)))
-        (result,) = run(warehouse, "c4", prices(capped("good", day=3))).results
-    assert (result.reason or "").startswith("daily cap: 3 of 3")
+        run(warehouse, "c2", prices(limited("good", day=3)))
+        run(warehouse, "c3", prices(limited("good", day=3)))
+        (result,) = run(warehouse, "c4", prices(limited("good", day=3))).results
+    assert (result.reason or "").startswith("daily quota: 3 of 3")
     warehouse.drain()
     assert calls(warehouse)["good"] == (3, 3)
 
@@ -241,9 +247,9 @@ def test_what_was_used_while_the_file_was_locked_is_added_when_it_is_free(
 def test_two_collections_that_knew_nothing_of_each_other_are_added_up(
     warehouse: Warehouse, upstream: Upstream, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    run(warehouse, "c1", prices(capped("good")))
+    run(warehouse, "c1", prices(limited("good")))
     nothing = warehouse.remember()
     monkeypatch.setattr(Warehouse, "remember", lambda _: nothing)
     nothing.usage.clear()
-    run(warehouse, "c2", prices(capped("good")))
+    run(warehouse, "c2", prices(limited("good")))
     assert calls(warehouse)["good"][0] == 2

@@ -6,8 +6,8 @@ from functools import cache
 
 import pytest
 
+from crypto_pipeline.collection.exchange import Answer
 from crypto_pipeline.collection.extract import Extraction, extract
-from crypto_pipeline.collection.fetch import Answer
 from crypto_pipeline.sources import ENDPOINTS, SOURCES, Endpoint
 from crypto_pipeline.sources.spec import Ask
 from crypto_pipeline_tests.upstream import (
@@ -92,7 +92,7 @@ if RECORDINGS.exists():
 
 def written(endpoint: Endpoint, recording: Recording) -> str:
     """How OUTDATED writes what an endpoint makes of a recording."""
-    return f"{endpoint.table.table.name} {recording.file.parent.name}/{recording.file.name}"
+    return f"{endpoint.model.table.name} {recording.file.parent.name}/{recording.file.name}"
 
 
 def deserved(recording: Recording) -> set[str]:
@@ -144,7 +144,7 @@ def test_the_sample_becomes_the_rows_a_person_expects(endpoint_id: str) -> None:
 
 @pytest.mark.parametrize("endpoint_id", IDS)
 def test_the_keys_of_the_sample_are_unique(endpoint_id: str) -> None:
-    key = ENDPOINTS[endpoint_id].table.table.key
+    key = ENDPOINTS[endpoint_id].model.table.key
     keys = [
         tuple(getattr(row, name) for name in key) for row in sample_extraction(endpoint_id).rows
     ]

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 import crypto_pipeline
-from crypto_pipeline.collection.fetch import request_for
+from crypto_pipeline.collection.exchange import request_for
 from crypto_pipeline.sources import ENDPOINTS, SOURCES, Source, SourceError
 from crypto_pipeline.sources.spec import Ask, Key, Pairs, ago, day, minutes, now
 from crypto_pipeline.tables import DATA, MarketPrice
@@ -124,7 +124,7 @@ def test_every_data_table_has_two_keyless_sources(model: Any) -> None:
     keyless = {
         e.source.name
         for e in ENDPOINTS.values()
-        if e.table is model and not (e.key and e.key.required)
+        if e.model is model and not (e.key and e.key.required)
     }
     assert len(keyless) >= 2
 

@@ -9,6 +9,7 @@ import pytest
 from pydantic import ValidationError
 
 from crypto_pipeline import docs
+from crypto_pipeline.groups import GROUPS, UI
 from crypto_pipeline.orchestration import assets
 from crypto_pipeline.tables import DATA, TABLES, VIEWS, Candle, GasPrice, MarketPrice, Row, View
 from crypto_pipeline.tables.spec import TableError, Text, column
@@ -44,7 +45,7 @@ NAMES = sorted(TABLES)
 
 def test_there_are_the_fourteen_data_tables() -> None:
     assert len(DATA) == 14
-    assert {m.table.group for m in DATA} == {"ui", "historical"}
+    assert {m.table.group for m in DATA} == set(GROUPS)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -62,7 +63,7 @@ def test_the_file_has_the_declared_columns_and_comments(name: str, tmp_path: Pat
         ).fetchone()
     table = TABLES[name].table
     types = {"TIMESTAMPTZ": "TIMESTAMP WITH TIME ZONE"}
-    assert [row[:3] for row in found] == [
+    assert [(n, kind.replace('"', ""), nullable) for n, kind, nullable, _ in found] == [
         (c.name, types.get(c.type, c.type), c.nullable) for c in table.columns
     ]
     for (_, _, _, comment), c in zip(found, table.columns, strict=True):
@@ -81,12 +82,12 @@ def test_every_column_of_a_view_has_its_meaning(view: View, tmp_path: Path) -> N
         "ORDER BY column_index",
         [view.name],
     )
-    assert tuple(found) == view.columns
+    assert found == [(c.name, c.meaning) for c in view.columns]
     about = warehouse.query("SELECT comment FROM duckdb_views() WHERE view_name = ?", [view.name])
     assert about == [(view.description,)]
     assert len(warehouse.query(f"SELECT * FROM {view.name}")) == 1
     section = docs.tables().split(f"### {view.name}\n")[1].split("### ")[0]
-    assert all(f"| {name} | {meaning} |" in section for name, meaning in view.columns)
+    assert all(f"| {c.name} | {c.meaning} |" in section for c in view.columns)
 
 
 def test_a_view_is_replaced_when_its_declaration_changes_and_only_then(tmp_path: Path) -> None:
@@ -182,14 +183,14 @@ def test_gas_without_any_price_says_what_is_missing() -> None:
 def test_a_wrong_declaration_names_the_table_and_the_column() -> None:
     with pytest.raises(TableError, match=r"table odd: no column 'b'"):
 
-        class Odd(Row, table="odd", group="ui", key=("b",)):
+        class Odd(Row, table="odd", group=UI, key=("b",)):
             """One odd thing."""
 
             a: Text = column("What it is")
 
     with pytest.raises(TableError, match=r"table odd: column 'a' is not declared"):
 
-        class Bare(Row, table="odd", group="ui"):
+        class Bare(Row, table="odd", group=UI):
             """One bare thing."""
 
             a: str

@@ -149,7 +149,7 @@ def test_a_coin_without_a_price_is_left_out() -> None:
 
 
 def test_a_coin_is_priced_in_dollars() -> None:
-    found = v.coin("bitcoin", "btc", "", "92000.5", cap=0, volume="1,500", change_pct="-")
+    found = v.coin("bitcoin", "btc", "", "92000.5", market_cap=0, volume="1,500", change_pct="-")
     assert found
     assert (found["quote"], found["price_usd"], found["volume_24h"]) == ("USD", 92000.5, 1500)
     assert (found["name"], found["market_cap"], found["price_change_24h"]) == (None, None, None)
@@ -225,7 +225,7 @@ def test_udf_candles_lie_side_by_side() -> None:
 def test_rpc_answers_come_in_any_order() -> None:
     read = v.rpc_results(["a", "b"])
     assert list(read([{"id": 2, "result": 5}, {"id": 1, "result": 4}])) == [{"a": 4, "b": 5}]
-    with pytest.raises(v.Said, match="limit exceeded"):
+    with pytest.raises(v.SourceMessage, match="limit exceeded"):
         read([{"id": 1, "error": {"code": -32005, "message": "limit exceeded"}}])
     with pytest.raises(KeyError, match="no answer to b"):
         read([{"id": 1, "result": 4}])

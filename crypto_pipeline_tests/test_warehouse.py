@@ -34,7 +34,9 @@ from crypto_pipeline.warehouse import (
     WarehouseError,
     layout,
     load,
+    migrations,
 )
+from crypto_pipeline.warehouse.migrations import Migration
 
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
 
@@ -308,6 +310,11 @@ def agreed(warehouse: Warehouse, *rows: MarketPrice) -> dict[str, tuple[Any, ...
     return {row[0]: row[1:] for row in found}
 
 
+def off(source: str, usd: float, pct: float) -> dict[str, object]:
+    """A voice that is left out."""
+    return {"source": source, "price_usd": usd, "off_pct": pct, "why": "outlier"}
+
+
 def test_the_agreed_price_is_a_median_and_outliers_are_named(warehouse: Warehouse) -> None:
     view = agreed(
         warehouse,
@@ -316,7 +323,7 @@ def test_the_agreed_price_is_a_median_and_outliers_are_named(warehouse: Warehous
         price("c", "BTC", 102),
         price("mad", "BTC", 50),
     )
-    assert view["BTC"] == (101.0, 3, ["mad 50.0: -50.2 % off"], "a,b,c")
+    assert view["BTC"] == (101.0, 3, [off("mad", 50.0, -50.2)], "a,b,c")
 
 
 def test_a_source_speaks_once_with_its_biggest_coin(warehouse: Warehouse) -> None:
@@ -338,7 +345,7 @@ def test_two_that_disagree_are_decided_by_market_cap(warehouse: Warehouse) -> No
         price("b", "XYZ", 9),
     )
     assert view["ABC"][:2] == (459.0, 1)
-    assert view["ABC"][2] == ["b 7.0: -98.5 % off"]
+    assert view["ABC"][2] == [off("b", 7.0, -98.5)]
     assert "XYZ" not in view
 
 
@@ -400,17 +407,18 @@ def test_numbered_changes_run_once_in_order(
     warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     warehouse.write(batch("c1", price("alpha", "BTC", 1)))
-    monkeypatch.setattr(layout, "VERSION", 3)
-    steps = {
-        **layout.MIGRATIONS,
-        2: ("twice", ["UPDATE market_prices SET price_usd = price_usd * 2"]),
-        3: ("plus one", ["UPDATE market_prices SET price_usd = price_usd + 1"]),
-    }
+    newest = migrations.VERSION
+    twice = Migration("twice", ("UPDATE market_prices SET price_usd = price_usd * 2",))
+    plus_one = Migration("plus one", ("UPDATE market_prices SET price_usd = price_usd + 1",))
+    steps = {**migrations.MIGRATIONS, newest + 1: twice, newest + 2: plus_one}
+    monkeypatch.setattr(layout, "VERSION", newest + 2)
     monkeypatch.setattr(layout, "MIGRATIONS", steps)
     for collection in ("c2", "c3"):
         warehouse.write(batch(collection, article(f"https://a/{collection}", collection)))
     assert warehouse.query("SELECT price_usd FROM market_prices") == [(3.0,)]
-    assert warehouse.query("SELECT version FROM schema_migrations ORDER BY 1") == [(1,), (2,), (3,)]
+    assert warehouse.query("SELECT version FROM schema_migrations ORDER BY 1") == [
+        (version,) for version in range(1, newest + 3)
+    ]
 
 
 def test_a_newer_file_is_a_clear_error(warehouse: Warehouse) -> None:
@@ -419,7 +427,7 @@ def test_a_newer_file_is_a_clear_error(warehouse: Warehouse) -> None:
         connection.execute("INSERT INTO schema_migrations VALUES (99, 'the future', now())")
     for use in (lambda: warehouse.write(batch("c2")), warehouse.remember):
         with pytest.raises(
-            TooNew, match=r"duckdb has layout 99.*knows up to 1.*update crypto_pipeline"
+            TooNew, match=r"duckdb has layout 99.*knows up to 2.*update crypto_pipeline"
         ):
             use()
     assert warehouse.waiting() == []
@@ -576,8 +584,8 @@ def test_a_torn_note_is_no_note(warehouse: Warehouse) -> None:
         assert warehouse.remember() == Memory()
 
 
-def test_a_turn_is_had_by_one(warehouse: Warehouse) -> None:
-    with warehouse.turn("ui", 0.1) as first, warehouse.turn("ui", 0.1) as second:
+def test_a_lock_is_held_by_one(warehouse: Warehouse) -> None:
+    with warehouse.lock("ui", 0.1) as first, warehouse.lock("ui", 0.1) as second:
         assert (first, second) == (True, False)
-    with warehouse.turn("ui", 0.1) as third:
+    with warehouse.lock("ui", 0.1) as third:
         assert third

@@ -1,4 +1,4 @@
-"""The worker's books and answers, with a real instance and a real DuckDB file."""
+"""What is recorded of the worker, and its answers, with a real instance and a real DuckDB file."""
 
 import json
 import subprocess
@@ -10,28 +10,28 @@ from typing import Any
 
 import dagster as dg
 import pytest
-from dagster._core.definitions.run_request import InstigatorType
-from dagster._core.scheduler.instigation import (
-    ScheduleInstigatorData,
-    TickData,
-    TickStatus,
-)
-from dagster._core.test_utils import create_run_for_test
-from dagster_shared.error import SerializableErrorInfo
 
 from crypto_pipeline import docs
 from crypto_pipeline.monitoring import dagster_instance, run_records, status
-from crypto_pipeline.monitoring.run_records import keep_books
+from crypto_pipeline.monitoring.run_records import write_run_records
 from crypto_pipeline.orchestration import schedules, sensors
 from crypto_pipeline.warehouse import Warehouse
-from crypto_pipeline_tests.test_dagster import instance, materialize, started, upstream
+from crypto_pipeline_tests.dagster_inside import (
+    BROKEN,
+    TickStatus,
+    add_tick,
+    create_run_for_test,
+    on_since,
+    set_enabled,
+    started_run,
+)
+from crypto_pipeline_tests.test_dagster import instance, materialize, upstream
 from crypto_pipeline_tests.test_warehouse import collected, count, held
 from crypto_pipeline_tests.upstream import Rule, Upstream
 
 __all__ = ["instance", "upstream"]
 
 UI = "every_5_minutes"
-BROKEN = SerializableErrorInfo("it broke\n", [], "RuntimeError")
 
 
 def run_id(name: str) -> str:
@@ -47,37 +47,12 @@ def ended(
     )
 
 
-def tick(instance: dg.DagsterInstance, at: datetime, status: TickStatus, **about: Any) -> None:
-    """A tick of the ui schedule as the daemon leaves it."""
-    (state,) = [s for s in instance.all_instigator_state() if s.name == UI]
-    instance.create_tick(
-        TickData(
-            state.instigator_origin_id,
-            UI,
-            InstigatorType.SCHEDULE,
-            status,
-            at.timestamp(),
-            end_timestamp=at.timestamp() + 1,
-            selector_id=state.selector_id,
-            **about,
-        )
-    )
-
-
-def met(instance: dg.DagsterInstance, since: datetime) -> None:
-    """The ui schedule as a daemon has met it, on since then."""
-    dagster_instance.turn(instance, [UI], on=True)
-    (state,) = instance.all_instigator_state()
-    data = ScheduleInstigatorData("*/5 * * * *", since.timestamp())
-    instance.update_instigator_state(state.with_data(data))
-
-
 def slot(minutes_ago: int) -> datetime:
     now = datetime.now(UTC).replace(second=0, microsecond=0)
     return now - timedelta(minutes=now.minute % 5 + 5 * (minutes_ago // 5))
 
 
-# Books
+# Run records
 
 
 def test_runs_and_failures_are_recorded_once(
@@ -86,8 +61,8 @@ def test_runs_and_failures_are_recorded_once(
     good = materialize(instance)
     upstream.rules.append(Rule(".", status=500))
     bad = materialize(instance, force=True)
-    cursor = keep_books(instance, warehouse, None)
-    assert keep_books(instance, warehouse, cursor) == cursor
+    cursor = write_run_records(instance, warehouse, None)
+    assert write_run_records(instance, warehouse, cursor) == cursor
     runs = warehouse.query(
         "SELECT run_id, job, collection_type, status, launched_by, endpoints_asked, ui_records "
         "FROM worker_runs ORDER BY created_at"
@@ -101,7 +76,7 @@ def test_runs_and_failures_are_recorded_once(
     assert "none of the 2 endpoints asked could be collected" in failure[3]
     upstream.rules.clear()
     after = materialize(instance, force=True)
-    keep_books(instance, warehouse, cursor)
+    write_run_records(instance, warehouse, cursor)
     assert warehouse.query("SELECT run_id FROM worker_runs WHERE run_id = ?", [after.run_id])
     assert count(warehouse, "worker_runs") == 3
 
@@ -136,19 +111,19 @@ def test_more_runs_than_fit_in_one_go_are_recorded_in_turn(
         ended(instance, f"run-{n}")
     cursor: str | None = None
     for _ in range(4):
-        cursor = keep_books(instance, warehouse, cursor)
+        cursor = write_run_records(instance, warehouse, cursor)
     assert count(warehouse, "worker_runs") == 7
 
 
 def test_what_became_of_each_tick_is_recorded(
     warehouse: Warehouse, instance: dg.DagsterInstance
 ) -> None:
-    met(instance, slot(25))
-    tick(instance, slot(20), TickStatus.SKIPPED, skip_reason="run x is still going")
-    tick(instance, slot(10), TickStatus.FAILURE, error=BROKEN)
-    tick(instance, slot(5), TickStatus.SUCCESS, run_ids=[run_id("late")])
+    on_since(instance, UI, slot(25))
+    add_tick(instance, UI, slot(20), TickStatus.SKIPPED, skip_reason="run x is still going")
+    add_tick(instance, UI, slot(10), TickStatus.FAILURE, error=BROKEN)
+    add_tick(instance, UI, slot(5), TickStatus.SUCCESS, run_ids=[run_id("late")])
     run = create_run_for_test(instance, "ui_collection", run_id=run_id("late"))
-    cursor = keep_books(instance, warehouse, None)
+    cursor = write_run_records(instance, warehouse, None)
     found = "SELECT expected_at, outcome, reason FROM schedule_compliance ORDER BY 1"
     assert warehouse.query(found) == [
         (slot(25), "missed", "no daemon was running"),
@@ -158,7 +133,7 @@ def test_what_became_of_each_tick_is_recorded(
         (slot(5), "launched", None),
     ]
     instance.report_run_failed(run)  # it never began: its slot is settled
-    keep_books(instance, warehouse, cursor)
+    write_run_records(instance, warehouse, cursor)
     assert warehouse.query(found)[-1] == (
         slot(5),
         "failed",
@@ -175,14 +150,16 @@ def test_what_became_of_each_tick_is_recorded(
 def test_a_stopped_schedule_misses_nothing(
     warehouse: Warehouse, instance: dg.DagsterInstance
 ) -> None:
-    met(instance, slot(60))
-    tick(instance, slot(55), TickStatus.SKIPPED, skip_reason="x")
-    dagster_instance.turn(instance, [UI], on=False)
-    cursor = keep_books(instance, warehouse, None)
-    dagster_instance.turn(instance, [UI], on=True)
-    keep_books(instance, warehouse, cursor)
+    on_since(instance, UI, slot(60))
+    add_tick(instance, UI, slot(55), TickStatus.SKIPPED, skip_reason="x")
+    set_enabled(instance, [UI], on=False)
+    cursor = write_run_records(instance, warehouse, None)
+    set_enabled(instance, [UI], on=True)
+    write_run_records(instance, warehouse, cursor)
     assert count(warehouse, "schedule_compliance") == 0
-    assert [s.on for s in dagster_instance.see(instance).collecting if s.name == UI] == [True]
+    assert [s.on for s in dagster_instance.take_snapshot(instance).collecting if s.name == UI] == [
+        True
+    ]
 
 
 # A run that died
@@ -191,11 +168,11 @@ def test_a_stopped_schedule_misses_nothing(
 def test_a_run_whose_process_was_killed_is_found_at_the_next_tick(
     warehouse: Warehouse, instance: dg.DagsterInstance, tmp_path: Path
 ) -> None:
-    run = started(instance, "ui_collection", timedelta(seconds=5))
+    run = started_run(instance, "ui_collection", timedelta(seconds=5))
     program = (
         "import sys; from pathlib import Path; from crypto_pipeline.warehouse import Warehouse\n"
-        f"with Warehouse(Path({str(warehouse.path)!r})).at_work({run.run_id!r}):\n"
-        "    print('at work', flush=True); sys.stdin.read()"
+        f"with Warehouse(Path({str(warehouse.path)!r})).run_lock({run.run_id!r}):\n"
+        "    print('alive', flush=True); sys.stdin.read()"
     )
     other = subprocess.Popen(
         [sys.executable, "-c", program],
@@ -205,18 +182,18 @@ def test_a_run_whose_process_was_killed_is_found_at_the_next_tick(
     )
     with other:
         assert other.stdout
-        assert other.stdout.readline() == b"at work\n"
-        assert "still going" in (schedules.in_the_way(instance, "ui_collection") or "")
+        assert other.stdout.readline() == b"alive\n"
+        assert "still going" in (schedules.why_not_start(instance, "ui_collection") or "")
         other.kill()
-    assert schedules.in_the_way(instance, "ui_collection") is None
+    assert schedules.why_not_start(instance, "ui_collection") is None
     found = instance.get_run_by_id(run.run_id)
     assert found
     assert found.status == dg.DagsterRunStatus.FAILURE
     assert "its process is gone" in dagster_instance.why_failed(instance, run.run_id)
 
 
-def test_a_run_that_ended_leaves_no_sign(warehouse: Warehouse) -> None:
-    with warehouse.at_work("r1"):
+def test_a_run_that_ended_leaves_no_lock(warehouse: Warehouse) -> None:
+    with warehouse.run_lock("r1"):
         assert not warehouse.died("r1")
     assert not warehouse.died("r1")
     assert list(warehouse.path.parent.glob("*.run")) == []
@@ -226,11 +203,12 @@ def test_a_run_that_ended_leaves_no_sign(warehouse: Warehouse) -> None:
 
 
 def answers(instance: dg.DagsterInstance, warehouse: Warehouse) -> tuple[Any, Any]:
-    seen, told = dagster_instance.see(instance), status.kept(warehouse)
-    return status.status(seen, told), status.stats(seen, told)
+    snapshot = dagster_instance.take_snapshot(instance)
+    records = status.read_records(warehouse)
+    return status.status(snapshot, records), status.stats(snapshot, records)
 
 
-def test_the_answers_are_the_same_before_and_after_the_books_are_kept(
+def test_the_answers_are_the_same_before_and_after_the_runs_are_recorded(
     warehouse: Warehouse, instance: dg.DagsterInstance
 ) -> None:
     warehouse.write(collected(run_id("u1"), "ui", market_prices=4))
@@ -240,7 +218,7 @@ def test_the_answers_are_the_same_before_and_after_the_books_are_kept(
     ended(instance, "u2", "FAILURE")
     ended(instance, "other", job="maintenance")
     fresh = answers(instance, warehouse)
-    keep_books(instance, warehouse, None)
+    write_run_records(instance, warehouse, None)
     status, stats = answers(instance, warehouse)
     for before, now in zip(fresh, (status, stats), strict=True):
         for name in ("recent_errors", "first_collection", "endpoints_asked", "endpoints_answered"):
@@ -273,10 +251,10 @@ def test_a_locked_database_still_gets_an_answer(
 
 
 def test_health_names_every_reason(warehouse: Warehouse, instance: dg.DagsterInstance) -> None:
-    dagster_instance.turn(instance, [UI], on=False)
+    set_enabled(instance, [UI], on=False)
     ended(instance, "u1", "FAILURE")
-    told = status.kept(warehouse)
-    answer = status.health(dagster_instance.see(instance), told, warehouse)
+    records = status.read_records(warehouse)
+    answer = status.health(dagster_instance.take_snapshot(instance), records, warehouse)
     assert not answer["healthy"]
     words = "\n".join(answer["reasons"])
     for reason in (
@@ -292,18 +270,20 @@ def test_health_names_every_reason(warehouse: Warehouse, instance: dg.DagsterIns
 def test_health_names_a_sensor_that_fails(
     warehouse: Warehouse, instance: dg.DagsterInstance
 ) -> None:
-    met(instance, slot(10))
-    tick(instance, slot(5), TickStatus.FAILURE, error=BROKEN)
-    answer = status.health(dagster_instance.see(instance), status.kept(warehouse), warehouse)
+    on_since(instance, UI, slot(10))
+    add_tick(instance, UI, slot(5), TickStatus.FAILURE, error=BROKEN)
+    answer = status.health(
+        dagster_instance.take_snapshot(instance), status.read_records(warehouse), warehouse
+    )
     assert f"schedule {UI} failed: it broke" in answer["reasons"]
 
 
 def test_stop_and_start_are_what_the_daemon_and_the_ui_read(instance: dg.DagsterInstance) -> None:
     names = [UI, "every_15_minutes"]
-    assert all(schedule.on for schedule in dagster_instance.see(instance).collecting)
+    assert all(schedule.on for schedule in dagster_instance.take_snapshot(instance).collecting)
     for on in (False, True, True, False):
-        dagster_instance.turn(instance, names, on=on)
-        seen = dagster_instance.see(instance)
+        set_enabled(instance, names, on=on)
+        seen = dagster_instance.take_snapshot(instance)
         assert [schedule.on for schedule in seen.collecting] == [on, on]
         assert all((schedule.next_at is not None) == on for schedule in seen.collecting)
     assert len(instance.all_instigator_state()) == 2

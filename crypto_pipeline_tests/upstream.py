@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Any, Protocol, Self
 from urllib.parse import parse_qsl, urlsplit
 
-from crypto_pipeline.collection.fetch import request_for
+from crypto_pipeline.collection.exchange import request_for
 from crypto_pipeline.sources import ENDPOINTS, Endpoint
 from crypto_pipeline.sources.spec import Computed
 

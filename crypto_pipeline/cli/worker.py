@@ -1,13 +1,12 @@
-"""The commands that ask after the worker and turn it on and off.
+"""The commands that ask after the worker and turn it on and off: status, stats, schedules, health,
+start, stop.
 
 Dagster's webserver is asked where it runs; else the instance is opened, which costs the import of
 Dagster.
 """
 
 import argparse
-import json
 from collections.abc import Callable, Mapping
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -15,25 +14,26 @@ from rich.markup import escape
 from rich.table import Table
 
 from crypto_pipeline import settings
-from crypto_pipeline.cli.console import err, out
+from crypto_pipeline.cli.console import err, out, plain_table, print_json, when
+from crypto_pipeline.groups import GROUPS, SCHEDULED
 from crypto_pipeline.monitoring import status
-from crypto_pipeline.monitoring.snapshot import SCHEDULES, Seen
-from crypto_pipeline.monitoring.webserver import Refused, Webserver
+from crypto_pipeline.monitoring.snapshot import Refused, Snapshot
+from crypto_pipeline.monitoring.webserver import Webserver
 from crypto_pipeline.warehouse import Warehouse
 
 LOCK_WAIT_S = 0.3
 """A question is not worth more waiting: what the file would say is then left out, and that said."""
 
 
-def look(home: Path) -> Seen:
+def take_snapshot(home: Path) -> Snapshot:
     """What is to be seen of Dagster now, the quickest way there is."""
     server = Webserver.find(home)
     if server:
-        return server.seen
-    from crypto_pipeline.monitoring import dagster_instance  # noqa: PLC0415  (only where no webserver answers)
+        return server.snapshot
+    from crypto_pipeline.monitoring import dagster_instance  # noqa: PLC0415  (takes two seconds)
 
     with dagster_instance.open_instance() as instance:
-        return dagster_instance.see(instance)
+        return dagster_instance.take_snapshot(instance)
 
 
 def _warehouse() -> Warehouse:
@@ -42,18 +42,21 @@ def _warehouse() -> Warehouse:
 
 def show_status(chosen: argparse.Namespace, home: Path) -> int:
     """Say what the worker does and did."""
-    answer = status.status(look(home), status.kept(_warehouse()))
+    answer = status.status(take_snapshot(home), status.read_records(_warehouse()))
     if chosen.json:
-        return _print_json(answer)
+        print_json(answer)
+        return 0
     out.print("[green]running" if answer["is_running"] else "[yellow]not running")
-    for name in ("ui", "historical"):
-        last = _when(answer[f"last_{name}_collection"])
-        out.print(f"{answer[f'{name}_collections']:,} {name} collections, the last {last}")
+    for group in GROUPS:
+        last = when(answer[f"last_{group.name}_collection"])
+        out.print(
+            f"{answer[f'{group.name}_collections']:,} {group.name} collections, the last {last}"
+        )
     out.print(f"{answer['total_records_saved']:,} rows saved")
     for job in answer["running_now"]:
         out.print(f"[green]{job} is running now")
     for job in answer["scheduler_jobs"]:
-        out.print(f"{job['id']}: next {_when(job['next_run_time'])}")
+        out.print(f"{job['id']}: next {when(job['next_run_time'])}")
     if answer["open_alerts"] or answer["collections_waiting"]:
         out.print(
             f"[yellow]{answer['open_alerts']} alerts open, "
@@ -62,15 +65,16 @@ def show_status(chosen: argparse.Namespace, home: Path) -> int:
     if answer["database"] != "ok":
         out.print(f"[yellow]{escape(answer['database'])}")
     for error in answer["recent_errors"]:
-        out.print(f"[red]{_when(error['timestamp'])} {escape(error['error'])}", soft_wrap=True)
+        out.print(f"[red]{when(error['timestamp'])} {escape(error['error'])}", soft_wrap=True)
     return 0
 
 
 def show_stats(chosen: argparse.Namespace, home: Path) -> int:
     """Say all that the worker ever did."""
-    answer = status.stats(look(home), status.kept(_warehouse()))
+    answer = status.stats(take_snapshot(home), status.read_records(_warehouse()))
     if chosen.json:
-        return _print_json(answer)
+        print_json(answer)
+        return 0
     table = Table(box=None, pad_edge=False, show_header=False)
     for name, value in answer.items():
         shown = f"{value:,}" if isinstance(value, int | float) else value or "–"
@@ -81,22 +85,21 @@ def show_stats(chosen: argparse.Namespace, home: Path) -> int:
 
 def show_schedules(chosen: argparse.Namespace, home: Path) -> int:
     """List the schedules with their last and next ticks, and their punctuality."""
-    listed = status.schedules(look(home), status.kept(_warehouse()))
+    rows = status.schedules(take_snapshot(home), status.read_records(_warehouse()))
     if chosen.json:
-        return _print_json(listed)
-    table = Table(box=None, pad_edge=False)
-    for title in ("schedule", "job", "cron (UTC)", "", "last", "next", "in 24 h"):
-        table.add_column(title, no_wrap=True)
-    for row in listed:
+        print_json(rows)
+        return 0
+    table = plain_table(("schedule", "job", "cron (UTC)", "", "last", "next", "in 24 h"))
+    for row in rows:
         counts = ", ".join(f"{n} {what}" for what, n in row["last_24h"].items() if n)
-        last = f"{_when(row['last_tick'])} {(row['last_outcome'] or '').lower()}"
+        last = f"{when(row['last_tick'])} {(row['last_outcome'] or '').lower()}"
         table.add_row(
             row["id"],
             row["name"],
             row["cron"],
             "[green]on" if row["enabled"] else "[yellow]off",
             last,
-            _when(row["next_run_time"]),
+            when(row["next_run_time"]),
             counts,
         )
     out.print(table)
@@ -106,9 +109,9 @@ def show_schedules(chosen: argparse.Namespace, home: Path) -> int:
 def show_health(chosen: argparse.Namespace, home: Path) -> int:
     """Say whether all is well; exit code 1 and the reasons when it is not."""
     warehouse = _warehouse()
-    answer = status.health(look(home), status.kept(warehouse), warehouse)
+    answer = status.health(take_snapshot(home), status.read_records(warehouse), warehouse)
     if chosen.json:
-        _print_json(answer)
+        print_json(answer)
     else:
         out.print("[green]healthy" if answer["healthy"] else "[red]unhealthy")
         for reason in answer["reasons"]:
@@ -120,36 +123,34 @@ def show_health(chosen: argparse.Namespace, home: Path) -> int:
 
 def start(chosen: argparse.Namespace, home: Path) -> int:
     """Turn both schedules on."""
-    return _turn(chosen, home, on=True)
+    return _set_enabled(chosen, home, on=True)
 
 
 def stop(chosen: argparse.Namespace, home: Path) -> int:
     """Turn both schedules off; a collection that runs now ends, and `collect` still works."""
-    return _turn(chosen, home, on=False)
+    return _set_enabled(chosen, home, on=False)
 
 
-def _turn(chosen: argparse.Namespace, home: Path, *, on: bool) -> int:
-    names = list(SCHEDULES.values())
+def _set_enabled(chosen: argparse.Namespace, home: Path, *, on: bool) -> int:
     server = Webserver.find(home)
-    if server:
-        try:
-            server.turn(names, on=on)
-        except Refused as problem:
-            err.print(f"[red]{escape(str(problem))}")
-            return 1
-    else:
-        from crypto_pipeline.monitoring import dagster_instance  # noqa: PLC0415
+    try:
+        if server:
+            server.set_enabled(SCHEDULED, on=on)
+        else:
+            from crypto_pipeline.monitoring import dagster_instance  # noqa: PLC0415
 
-        with dagster_instance.open_instance() as instance:
-            dagster_instance.turn(instance, names, on=on)
-    seen = look(home)
+            dagster_instance.set_enabled(SCHEDULED, on=on)
+    except Refused as problem:
+        err.print(f"[red]{escape(str(problem))}")
+        return 1
+    snapshot = take_snapshot(home)
     answer: dict[str, Any] = {
-        "success": all(schedule.on == on for schedule in seen.collecting),
-        "is_running": status.running(seen),
-        "schedules": {schedule.name: schedule.on for schedule in seen.collecting},
+        "success": all(schedule.on == on for schedule in snapshot.collecting),
+        "is_running": status.running(snapshot),
+        "schedules": {schedule.name: schedule.on for schedule in snapshot.collecting},
     }
     if chosen.json:
-        _print_json(answer)
+        print_json(answer)
     else:
         for name, is_on in answer["schedules"].items():
             out.print(f"{name} is {'[green]on' if is_on else '[yellow]off'}")
@@ -166,12 +167,3 @@ COMMANDS: Mapping[str, tuple[Callable[[argparse.Namespace, Path], int], str]] = 
     "start": (start, "Turn both schedules on."),
     "stop": (stop, "Turn both schedules off; collect still works."),
 }
-
-
-def _print_json(answer: Any) -> int:
-    print(json.dumps(answer, ensure_ascii=False))
-    return 0
-
-
-def _when(text: str | None) -> str:
-    return f"{datetime.fromisoformat(text):%d %b %H:%M:%S} UTC" if text else "never"

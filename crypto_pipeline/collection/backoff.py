@@ -1,25 +1,23 @@
 """When an endpoint may be asked: due, resting, told to wait. Pure.
 
-Owns: the intervals' tolerance and the back-off after failures.
+Owns: the tolerance of intervals, and the back-off after failures.
 Must not know: the database (it is handed what is remembered), the network, the clock.
 """
 
-from collections import Counter
 from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
 
-from crypto_pipeline.collection.extract import Outcome
 from crypto_pipeline.sources.spec import Endpoint
 from crypto_pipeline.tables import SourceHealth
-
-GOOD: frozenset[Outcome] = frozenset({"ok", "unchanged", "empty"})
-"""Outcomes of a source that works; after any other an endpoint rests longer and longer."""
+from crypto_pipeline.tables.outcomes import GOOD, Outcome, Skipped
 
 TOLERANCE = 0.2
 LONGEST_TOLERANCE = timedelta(minutes=1)
 """A tick two seconds early must not skip a round."""
 
 FREE_FAILURES = 2
+"""Failures in a row after which an endpoint is still asked when it is due."""
+
 LONGEST_REST = timedelta(hours=6)
 FIRST_REST_REFUSED = timedelta(hours=1)
 LONGEST_REST_REFUSED = timedelta(hours=24)
@@ -46,7 +44,7 @@ def why_not(
     now: datetime,
     keys: Mapping[str, str],
     force: bool = False,
-) -> str | None:
+) -> Skipped | None:
     """Why an endpoint is not asked now, or None when it is.
 
     `keys` is the environment. Forcing asks what is not due and what rests after failures, never
@@ -54,45 +52,21 @@ def why_not(
     """
     missing = lacks_key(endpoint, keys)
     if missing:
-        return f"no key: set {missing}"
+        return Skipped("no_key", f"no key: set {missing}")
     if remembered is None:
         return None
     wait = remembered.told_to_wait_until
     if wait and now < wait:
-        return f"told to wait until {wait:%H:%M:%S} UTC"
-    if force or now >= remembered.next_allowed_at:
+        return Skipped("told_to_wait", f"told to wait until {wait:%H:%M:%S} UTC")
+    due = remembered.next_allowed_at
+    if force or now >= due:
         return None
     if remembered.circuit == "open":
-        return (
-            f"resting after {remembered.consecutive_failures} failures "
-            f"until {remembered.next_allowed_at:%d %b %H:%M:%S} UTC"
+        failures = remembered.consecutive_failures
+        return Skipped(
+            "resting", f"resting after {failures} failures until {due:%d %b %H:%M:%S} UTC"
         )
-    return f"not due before {remembered.next_allowed_at:%H:%M:%S} UTC"
-
-
-_KINDS = {
-    "no key": "need a key that is not set (crypto-pipeline sources names it)",
-    "not due": "are not due yet",
-    "the pool has": "stand in for one that answered",
-    "the pool is": "stand in for one that answered lately",
-    "resting": "rest after failures",
-    "told to wait": "told us to wait",
-}
-"""How a reason for not asking begins, and what is said of all that it is true of."""
-
-
-def not_due(reason: str | None) -> bool:
-    """Whether an endpoint was not asked because it, or its pool, had answered lately."""
-    return (reason or "").startswith(("not due", "the pool is not due"))
-
-
-def passed_over(reasons: Iterable[str | None]) -> list[str]:
-    """Why endpoints were not asked, in kinds with their number, the biggest first."""
-    kinds = Counter(
-        next((words for start, words in _KINDS.items() if reason.startswith(start)), reason)
-        for reason in map(str, reasons)
-    )
-    return [f"{number} {words}" for words, number in kinds.most_common()]
+    return Skipped("not_due", f"not due before {due:%H:%M:%S} UTC")
 
 
 def after(
@@ -106,23 +80,14 @@ def after(
     etag: str | None = None,
     last_modified: str | None = None,
 ) -> SourceHealth:
-    """What to remember of an endpoint that was asked at `now`."""
-    interval = endpoint.min_interval
+    """What to remember of an endpoint that was asked at `now`; retry_after is in seconds."""
     good = outcome in GOOD
     failures = 0 if good else (remembered.consecutive_failures if remembered else 0) + 1
-    rest = least_rest(endpoint)
-    told: datetime | None = None
+    wait = None
     if outcome == "throttled":
         wait = timedelta(seconds=retry_after) if retry_after else UNNAMED_WAIT
-        told = now + wait
-        rest = max(wait, min(interval * 2 ** min(failures - 1, 12), LONGEST_REST))
-    elif outcome == "refused" and failures >= FREE_FAILURES:
-        doubled = FIRST_REST_REFUSED * 2 ** min(failures - FREE_FAILURES, 12)
-        rest = max(interval, min(doubled, LONGEST_REST_REFUSED))
-    elif failures > FREE_FAILURES:
-        doubled = interval * 2 ** min(failures - FREE_FAILURES, 12)
-        rest = max(interval, min(doubled, LONGEST_REST))
-    resting = not good and (failures > FREE_FAILURES or rest > interval)
+    rest = _rest(endpoint, outcome, failures, wait)
+    resting = not good and (failures > FREE_FAILURES or rest > endpoint.min_interval)
     if outcome == "unchanged" and remembered:
         etag, last_modified = etag or remembered.etag, last_modified or remembered.last_modified
     return SourceHealth(
@@ -135,10 +100,28 @@ def after(
         asked_at=now,
         succeeded_at=now if good else (remembered.succeeded_at if remembered else None),
         next_allowed_at=now + rest,
-        told_to_wait_until=told,
+        told_to_wait_until=now + wait if wait else None,
         etag=etag if good else None,
         last_modified=last_modified if good else None,
     )
+
+
+def _rest(endpoint: Endpoint, outcome: Outcome, failures: int, wait: timedelta | None) -> timedelta:
+    """How long an endpoint is not asked by a schedule: longer and longer while it fails."""
+    interval = endpoint.min_interval
+    if wait is not None:
+        return max(wait, min(_doubled(interval, failures - 1), LONGEST_REST))
+    if outcome == "refused" and failures >= FREE_FAILURES:
+        rest = _doubled(FIRST_REST_REFUSED, failures - FREE_FAILURES)
+        return max(interval, min(rest, LONGEST_REST_REFUSED))
+    if failures > FREE_FAILURES:
+        rest = _doubled(interval, failures - FREE_FAILURES)
+        return max(interval, min(rest, LONGEST_REST))
+    return least_rest(endpoint)
+
+
+def _doubled(span: timedelta, times: int) -> timedelta:
+    return span * 2.0 ** min(times, 12)
 
 
 def in_order(

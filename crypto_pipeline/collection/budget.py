@@ -11,14 +11,11 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from crypto_pipeline.collection import backoff, pools, quotas
-from crypto_pipeline.collection.fetch import Request, request_for
-from crypto_pipeline.sources.spec import MAJORS, Endpoint, Source, minutes
+from crypto_pipeline.collection.exchange import Request, request_for
+from crypto_pipeline.sources.spec import MAJORS, Endpoint, Source
 
 BYTES_A_DAY = 1_000_000_000
 """What all sources together may send in a day, compressed."""
-
-TICKS = {"ui": minutes(5), "historical": minutes(15)}
-"""How often each group is collected by default."""
 
 TYPICAL_BYTES = {
     "market_prices": 16_000,
@@ -51,10 +48,10 @@ _ANY_TIME = datetime(2026, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
+class SourceBudget:
     """What one source is asked in a day, and whether it allows that.
 
-    counted_with: other sources that take the same key; a cap is for all of them together.
+    counted_with: other sources that take the same key; a quota is for all of them together.
     """
 
     source: str
@@ -69,50 +66,48 @@ class Line:
 
 @dataclass(frozen=True, slots=True)
 class Budget:
-    """The lines of all sources, and whether the day fits."""
+    """What all sources are asked, and whether the day fits."""
 
-    lines: tuple[Line, ...]
+    sources: tuple[SourceBudget, ...]
 
     @property
     def bytes_per_day(self) -> int:
-        return sum(line.bytes_per_day for line in self.lines)
+        return sum(source.bytes_per_day for source in self.sources)
 
     @property
     def exceeded(self) -> list[str]:
         """What does not fit, in words; empty when all does."""
-        words = [
-            f"{line.source} is asked more than it allows" for line in self.lines if not line.fits
-        ]
+        reasons = [f"{s.source} is asked more than it allows" for s in self.sources if not s.fits]
         if self.bytes_per_day > BYTES_A_DAY:
-            words.append(f"{self.bytes_per_day:,} bytes a day are more than {BYTES_A_DAY:,}")
-        return words
+            reasons.append(f"{self.bytes_per_day:,} bytes a day are more than {BYTES_A_DAY:,}")
+        return reasons
 
 
-def rounds(endpoint: Endpoint) -> int:
+def times_a_day(endpoint: Endpoint) -> int:
     """How often a day an endpoint is asked, by the beat of its group."""
-    tick = TICKS[endpoint.table.table.group]
-    every = tick * math.ceil(backoff.least_rest(endpoint) / tick)
+    beat = endpoint.model.table.group.beat
+    every = beat * math.ceil(backoff.least_rest(endpoint) / beat)
     return math.ceil(timedelta(days=1) / every)
 
 
-def weight(endpoint: Endpoint) -> int:
+def answer_bytes(endpoint: Endpoint) -> int:
     """What one answer is estimated to weigh, in bytes."""
     if endpoint.typical_bytes:
         return endpoint.typical_bytes
-    table = endpoint.table.table.name
+    table = endpoint.model.table.name
     if endpoint.each is not None:
         return TYPICAL_BYTES_OF_ONE.get(table, USUAL_BYTES_OF_ONE)
     return TYPICAL_BYTES[table]
 
 
-def asked(endpoints: Sequence[Endpoint], keys: Mapping[str, str]) -> list[Endpoint]:
+def asked_when_well(endpoints: Sequence[Endpoint], keys: Mapping[str, str]) -> list[Endpoint]:
     """Who is asked on a day when all is well: of each pool, the first that has what it needs."""
     able = [e for e in endpoints if not backoff.lacks_key(e, keys)]
     first = {pool: members[0] for pool, members in pools.members(able).items()}
     return [e for e in able if e.pool is None or first[e.pool] is e]
 
 
-def plan(
+def estimate(
     sources: Iterable[Source],
     keys: Mapping[str, str],
     symbols: Sequence[str] = MAJORS,
@@ -126,16 +121,19 @@ def plan(
     listed = list(sources)
     calls: Counter[str] = Counter()
     received: Counter[str] = Counter()
-    for sharing in _requests(asked([e for s in listed for e in s.endpoints], keys), symbols):
-        most = max(sharing, key=rounds)
+    asked = asked_when_well([e for s in listed for e in s.endpoints], keys)
+    for sharing in _requests(asked, symbols):
+        most = max(sharing, key=times_a_day)
         known = [measured[e.id] for e in sharing if e.id in measured] if measured else []
-        calls[most.source.name] += rounds(most)
-        each = known[0] if known else max(weight(e) for e in sharing)
-        received[most.source.name] += round(rounds(most) * each)
-    houses: dict[str, list[str]] = defaultdict(list)
+        calls[most.source.name] += times_a_day(most)
+        each = known[0] if known else max(answer_bytes(e) for e in sharing)
+        received[most.source.name] += round(times_a_day(most) * each)
+    accounts: dict[str, list[str]] = defaultdict(list)
     for source in listed:
-        houses[quotas.house(source)].append(source.name)
-    return Budget(tuple(_line(s, houses[quotas.house(s)], calls, received) for s in listed))
+        accounts[quotas.quota_account(source)].append(source.name)
+    return Budget(
+        tuple(_of_source(s, accounts[quotas.quota_account(s)], calls, received) for s in listed)
+    )
 
 
 def _requests(
@@ -146,23 +144,24 @@ def _requests(
     for endpoint in endpoints:
         for ask in endpoint.asks(symbols):
             request = request_for(endpoint, ask, _ANY_TIME)
-            sharing[endpoint.table.table.group, request].append(endpoint)
+            sharing[endpoint.model.table.group.name, request].append(endpoint)
     return sharing.values()
 
 
-def _line(
-    source: Source, house: Sequence[str], calls: Mapping[str, int], received: Mapping[str, int]
-) -> Line:
-    of_house = sum(calls.get(name, 0) for name in house)
+def _of_source(
+    source: Source, account: Sequence[str], calls: Mapping[str, int], received: Mapping[str, int]
+) -> SourceBudget:
+    """account: the names of all sources that are counted together with this one, itself too."""
+    a_day = sum(calls.get(name, 0) for name in account)
     day, month = source.per_day, source.per_month
-    return Line(
+    return SourceBudget(
         source=source.name,
         calls_per_day=calls.get(source.name, 0),
         calls_per_month=calls.get(source.name, 0) * quotas.LONGEST_MONTH,
         per_day=day,
         per_month=month,
-        counted_with=tuple(name for name in house if name != source.name),
-        fits=(day is None or of_house <= day)
-        and (month is None or of_house * quotas.LONGEST_MONTH <= month),
+        counted_with=tuple(name for name in account if name != source.name),
+        fits=(day is None or a_day <= day)
+        and (month is None or a_day * quotas.LONGEST_MONTH <= month),
         bytes_per_day=received.get(source.name, 0),
     )

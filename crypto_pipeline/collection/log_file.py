@@ -12,14 +12,10 @@ from collections.abc import Mapping
 from contextlib import closing
 from logging.handlers import RotatingFileHandler
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from crypto_pipeline.collection.backoff import not_due
+from crypto_pipeline.collection.results import Collection, Result
 from crypto_pipeline.settings import LogForm
 from crypto_pipeline.warehouse import Warehouse
-
-if TYPE_CHECKING:
-    from crypto_pipeline.collection.collect import Collection, Result
 
 FILE_BYTES = 10_000_000
 FILES = 5
@@ -41,25 +37,26 @@ class _File(RotatingFileHandler):
             raise problem
 
 
-def beside(database: Path) -> Path:
-    """The newest log of a database."""
+def log_of(database: Path) -> Path:
+    """The newest log of a database, beside it."""
     return database.with_suffix(".log")
 
 
-def write(collection: "Collection", warehouse: Warehouse, form: LogForm) -> str | None:
+def write(collection: Collection, warehouse: Warehouse, form: LogForm) -> str | None:
     """Write a collection's lines in the order in which its endpoints ended.
 
     Gives why that could not be done, or None: it fails no collection. All lines go in one piece and
     under a lock, since a process that rotates the file would lose what another one writes to it.
     """
     ended = sorted(collection.results, key=lambda r: r.finished_at)
-    lines = [line(r, collection, form) for r in ended if _is_news(r)]
+    # Most endpoints of most collections are not due: that is no event.
+    lines = [line(r, collection, form) for r in ended if not r.not_due]
     if not lines:
         return None
-    file = beside(warehouse.path)
+    file = log_of(warehouse.path)
     try:
-        with warehouse.turn("log", WAIT_S) as mine:
-            if not mine:
+        with warehouse.lock("log", WAIT_S) as held:
+            if not held:
                 return f"{file} got no lines: another collection was writing to it"
             handler = _File(
                 file,
@@ -75,17 +72,18 @@ def write(collection: "Collection", warehouse: Warehouse, form: LogForm) -> str 
     return None
 
 
-def line(result: "Result", collection: "Collection", form: LogForm) -> str:
+def line(result: Result, collection: Collection, form: LogForm) -> str:
     """How an endpoint ended, in one line whatever its reason is made of."""
     endpoint = result.endpoint
     values: dict[str, Value] = {
         "time": result.finished_at.isoformat(timespec="milliseconds"),
         "collection": collection.id,
-        "kind": collection.kind,
+        "kind": collection.type,
         "endpoint": endpoint.id,
         "source": endpoint.source.name,
-        "table": endpoint.table.table.name,
+        "table": endpoint.model.table.name,
         "outcome": result.outcome,
+        "skip": result.skip,
         "reason": result.reason,
         "records": result.records,
         "rows": len(result.rows),
@@ -96,11 +94,6 @@ def line(result: "Result", collection: "Collection", form: LogForm) -> str:
         "attempts": len(result.attempts),
     }
     return _json(values) if form == "json" else _logfmt(values)
-
-
-def _is_news(result: "Result") -> bool:
-    """Not of those that are not due: most endpoints in most collections."""
-    return result.asked or not not_due(result.reason)
 
 
 def _logfmt(values: Mapping[str, Value]) -> str:

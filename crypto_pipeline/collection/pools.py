@@ -6,14 +6,10 @@ Must not know: how members are asked, the network, the database, the clock.
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING
 
-from crypto_pipeline.collection import backoff
+from crypto_pipeline.collection.results import Result
 from crypto_pipeline.sources.spec import Endpoint
 from crypto_pipeline.tables import PoolMember, RotationChange, RotationState, Row, SourcePool
-
-if TYPE_CHECKING:
-    from crypto_pipeline.collection.collect import Result
 
 STRATEGY = "first healthy"
 
@@ -36,7 +32,7 @@ def declared(endpoints: Iterable[Endpoint]) -> list[Row]:
         rows.append(
             SourcePool(
                 pool=pool,
-                feeds=listed[0].table.table.name,
+                feeds=listed[0].model.table.name,
                 members=len(listed),
                 strategy=STRATEGY,
             )
@@ -55,7 +51,7 @@ def declared(endpoints: Iterable[Endpoint]) -> list[Row]:
 
 
 def rotate(
-    results: Sequence["Result"], known: Mapping[str, RotationState], collection_id: str
+    results: Sequence[Result], known: Mapping[str, RotationState], collection_id: str
 ) -> list[RotationState | RotationChange]:
     """What a collection says of the pools it asked: the state of each, and the changes."""
     by_pool: dict[str, list[Result]] = defaultdict(list)
@@ -70,13 +66,13 @@ def rotate(
 
 
 def _rotate(
-    pool: str, results: Sequence["Result"], before: RotationState | None, collection_id: str
+    pool: str, results: Sequence[Result], before: RotationState | None, collection_id: str
 ) -> list[RotationState | RotationChange]:
     asked = sorted((r for r in results if r.asked), key=lambda r: r.asked_at or r.finished_at)
     last = asked[-1]
     at = last.asked_at or last.finished_at
     was = before.endpoint if before else None
-    answered = last.outcome in backoff.GOOD
+    answered = last.good
     now = last.endpoint.id if answered else was
     state = RotationState(
         pool=pool,
@@ -99,9 +95,7 @@ def _rotate(
     return [state, change]
 
 
-def _why(
-    results: Sequence["Result"], asked: Sequence["Result"], was: str | None, last: "Result"
-) -> str:
+def _why(results: Sequence[Result], asked: Sequence[Result], was: str | None, last: Result) -> str:
     """Why another member answers than the one that did before."""
     failed = [r for r in asked if r is not last and was in (None, r.endpoint.id)]
     if failed:

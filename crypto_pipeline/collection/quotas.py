@@ -1,6 +1,6 @@
-"""What a source allows in a day and a month, and what was used of it. Pure.
+"""Quotas: what a source allows in a day and a month, and what was used of it. Pure.
 
-Owns: the windows (UTC), the count of calls, and the reasons of who is passed over.
+Owns: the windows (UTC), the count of calls, and why a source is not asked for more.
 Must not know: the database (it is handed what is remembered), the network, the clock.
 """
 
@@ -9,24 +9,25 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
 from typing import Literal, get_args
 
-from crypto_pipeline.collection.fetch import Attempt
+from crypto_pipeline.collection.exchange import Attempt
 from crypto_pipeline.sources.spec import Source
 from crypto_pipeline.tables import RateLimitUsage
+from crypto_pipeline.tables.outcomes import Skipped
 
 Period = Literal["day", "month"]
 PERIODS: tuple[Period, ...] = get_args(Period)
 
 LONGEST_MONTH = 31
-"""Days of the month that a monthly cap has to last for."""
+"""Days of the month that a monthly quota has to last for."""
 
 
-def limit(source: Source, period: Period) -> int | None:
+def quota(source: Source, period: Period) -> int | None:
     """The calls a source allows in a day or a month, or None when it names no limit."""
     return source.per_day if period == "day" else source.per_month
 
 
-def house(source: Source) -> str:
-    """What sources are counted under: those that take the same API key share what it allows."""
+def quota_account(source: Source) -> str:
+    """What requests are counted on: sources that take the same API key share what it allows."""
     return source.key.env if source.key else source.name
 
 
@@ -36,7 +37,7 @@ def window(period: Period, at: datetime) -> datetime:
     return begun if period == "day" else begun.replace(day=1)
 
 
-def spent(source_attempts: Iterable[tuple[Source, Iterable[Attempt]]]) -> list[RateLimitUsage]:
+def usage_of(source_attempts: Iterable[tuple[Source, Iterable[Attempt]]]) -> list[RateLimitUsage]:
     """What one collection used of every source it asked, to be added to what is on record."""
     calls: Counter[tuple[str, Period, datetime]] = Counter()
     received: Counter[tuple[str, Period, datetime]] = Counter()
@@ -55,7 +56,7 @@ def spent(source_attempts: Iterable[tuple[Source, Iterable[Attempt]]]) -> list[R
             window_start=start,
             calls=count,
             bytes_received=received[name, period, start],
-            limit_calls=limit(sources[name], period),
+            limit_calls=quota(sources[name], period),
         )
         for (name, period, start), count in calls.items()
     ]
@@ -69,12 +70,12 @@ def added(before: RateLimitUsage | None, more: RateLimitUsage) -> RateLimitUsage
     return more.model_copy(update={"calls": calls, "bytes_received": received})
 
 
-class Allowance:
+class Quotas:
     """What may still be asked of each source in one collection.
 
     used: what earlier collections used, by source, period and beginning of the window.
     tries: how often a call may be made when it fails; as many are set aside while it is open, so
-    that not even retries exceed a cap.
+    that not even retries exceed a quota.
     """
 
     def __init__(
@@ -85,42 +86,46 @@ class Allowance:
     ) -> None:
         self._tries = tries
         self._taken: Counter[str] = Counter()
-        houses = {source.name: house(source) for source in sources}
+        accounts = {source.name: quota_account(source) for source in sources}
         self._used: Counter[tuple[str, str, datetime]] = Counter()
         for (name, period, start), usage in used.items():
-            self._used[houses.get(name, name), period, start] += usage.calls
+            self._used[accounts.get(name, name), period, start] += usage.calls
 
-    def why_not(self, source: Source, calls: int, at: datetime) -> str | None:
+    def why_not(self, source: Source, calls: int, at: datetime) -> Skipped | None:
         """Why a source is not asked for this many answers more, or None when it may be."""
-        for period, allowed, used in self._limits(source, at):
+        for period, allowed, used in self._states(source, at):
             if calls and used + calls > allowed:
                 start = window(period, at)
                 short = f", {calls} more are needed" if used < allowed else ""
-                if period == "day":
-                    return f"daily cap: {used} of {allowed} calls used until 00:00 UTC{short}"
-                end = window(period, start + timedelta(days=LONGEST_MONTH))
-                return (
-                    f"monthly cap: {used} of {allowed} calls used until "
-                    f"{end.day} {end:%b} 00:00 UTC{short}"
-                )
+                until = "00:00 UTC"
+                if period == "month":
+                    end = window(period, start + timedelta(days=LONGEST_MONTH))
+                    until = f"{end.day} {end:%b} {until}"
+                name = "daily" if period == "day" else "monthly"
+                reason = f"{name} quota: {used} of {allowed} calls used until {until}{short}"
+                return Skipped("over_quota", reason)
         return None
 
     def take(self, source: Source, calls: int, at: datetime) -> int:
         """Set calls aside; returns how often each may be tried."""
-        left = min((allowed - used for _, allowed, used in self._limits(source, at)), default=None)
+        left = min((allowed - used for _, allowed, used in self._states(source, at)), default=None)
         tries = 1 if left is not None and left < calls * self._tries else self._tries
-        self._taken[house(source)] += calls * tries
+        self._taken[quota_account(source)] += calls * tries
         return tries
 
     def give_back(self, source: Source, calls: int) -> None:
         """Return calls that were set aside and not made."""
-        self._taken[house(source)] -= calls
+        self._taken[quota_account(source)] -= calls
 
-    def _limits(self, source: Source, at: datetime) -> list[tuple[Period, int, int]]:
-        """Period, calls allowed and calls used, for each cap the source has."""
-        name = house(source)
+    def _states(self, source: Source, at: datetime) -> list[tuple[Period, int, int]]:
+        """Period, calls allowed and calls used, for each quota the source has."""
+        account = quota_account(source)
         return [
-            (period, allowed, self._used[name, period, window(period, at)] + self._taken[name])
+            (
+                period,
+                allowed,
+                self._used[account, period, window(period, at)] + self._taken[account],
+            )
             for period in PERIODS
-            if (allowed := limit(source, period)) is not None
+            if (allowed := quota(source, period)) is not None
         ]

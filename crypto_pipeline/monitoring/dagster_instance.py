@@ -1,46 +1,52 @@
-"""Dagster's own record of runs and ticks, read from the instance: no webserver has to run.
+"""Dagster's inside, behind one door: every private name of Dagster, and every one it does not mark
+as public, is used here and nowhere else. What they have to do is held by tests of their own
+(test_dagster_instance), and CONTRIBUTING lists them as what to check at an upgrade.
 
-Owns: what is read from Dagster's storage and how schedules are turned without it, and finding the
-runs that died without saying so.
-Must not know: the warehouse's tables.
+Owns: what is read from Dagster's storage, runs that died without saying so, the files that Dagster
+leaves behind, and the size of its databases' pages.
+Must not know: the warehouse.
 """
 
+import os
+import shutil
+import sqlite3
+import subprocess
+import sys
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from datetime import UTC, datetime
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from contextlib import closing
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import dagster as dg
 from dagster._core.definitions.run_request import InstigatorType
-from dagster._core.remote_origin import CodeLocationOrigin, RemoteRepositoryOrigin
 from dagster._core.scheduler.instigation import (
     InstigatorState,
-    InstigatorStatus,
     InstigatorTick,
     ScheduleInstigatorData,
     TickStatus,
 )
-from dagster._core.workspace.load_target import ModuleTarget, WorkspaceFileTarget
+from dagster._core.storage.event_log.sqlite.sqlite_event_log import SqliteEventLogStorage
 from dagster._utils.schedules import schedule_execution_time_iterator
+from sqlalchemy import Engine, event
 from sqlalchemy.exc import OperationalError
 
 from crypto_pipeline import settings
+from crypto_pipeline.groups import SCHEDULED
 from crypto_pipeline.monitoring.snapshot import (
-    CRONS,
     JOB_OF,
-    SCHEDULES,
+    RUNS_SEEN,
+    TICKS_SEEN,
+    Refused,
     Run,
     Schedule,
-    Seen,
     Sensor,
+    Snapshot,
     Tick,
     launched_by,
     moment,
 )
-
-RUNS_SEEN = 100
-TICKS_SEEN = 3
 
 OPEN = [
     dg.DagsterRunStatus.NOT_STARTED,
@@ -72,7 +78,25 @@ def open_instance() -> dg.DagsterInstance:
     return dg.DagsterInstance.get()
 
 
-def see(instance: dg.DagsterInstance) -> Seen:
+def home_of(instance: dg.DagsterInstance) -> Path:
+    """The folder of an instance."""
+    return Path(instance.root_directory)
+
+
+def job_of(definitions: dg.Definitions, name: str) -> dg.JobDefinition:
+    """A job as it runs, its assets selected."""
+    return definitions.resolve_job_def(name)
+
+
+def run_id_of(context: dg.AssetExecutionContext) -> str:
+    """The id of the run that a step is part of."""
+    return str(context.run.run_id)
+
+
+# A snapshot
+
+
+def take_snapshot(instance: dg.DagsterInstance) -> Snapshot:
     """What the instance knows. Schedules that no daemon has met yet are as the code declares."""
     states = _states(instance)
     known = {state.name for state in states}
@@ -81,28 +105,29 @@ def see(instance: dg.DagsterInstance) -> Seen:
         for state in states
         if state.instigator_type == InstigatorType.SCHEDULE
     ]
-    for group, name in SCHEDULES.items():
+    for name, group in SCHEDULED.items():
         if name not in known:
-            cron = settings.cron(group, CRONS[group])
-            coming = next(beats(cron, datetime.now(UTC)))
+            cron = settings.cron(group)
+            coming = next(ticks_after(cron, datetime.now(UTC)))
             schedules.append(Schedule(name, JOB_OF[name], cron, "UTC", True, coming))
-    return Seen(
+    return Snapshot(
         through="instance",
         runs=[run_of(record) for record in instance.get_run_records(limit=RUNS_SEEN)],
         schedules=sorted(schedules, key=lambda s: s.name),
         sensors=[
-            Sensor(state.name, state.is_running, _latest(instance, state))
+            Sensor(state.name, state.is_running, _latest_ticks(instance, state))
             for state in states
             if state.instigator_type == InstigatorType.SENSOR
         ],
         heartbeats={
-            kind: datetime.fromtimestamp(beat.timestamp, UTC)
-            for kind, beat in instance.get_daemon_heartbeats().items()
+            kind: datetime.fromtimestamp(heartbeat.timestamp, UTC)
+            for kind, heartbeat in instance.get_daemon_heartbeats().items()
         },
     )
 
 
 def run_of(record: dg.RunRecord) -> Run:
+    """One of Dagster's records of runs."""
     run = record.dagster_run
     return Run(
         id=run.run_id,
@@ -122,22 +147,22 @@ def _states(instance: dg.DagsterInstance) -> Sequence[InstigatorState]:
 
 def _schedule(instance: dg.DagsterInstance, state: InstigatorState) -> Schedule:
     data = state.instigator_data
-    group = next((g for g, name in SCHEDULES.items() if name == state.name), None)
+    group = SCHEDULED.get(state.name)
     cron = data.cron_schedule if isinstance(data, ScheduleInstigatorData) else ""
-    cron = settings.cron(group, CRONS[group]) if group else str(cron)
+    cron = settings.cron(group) if group else str(cron)
     return Schedule(
         name=state.name,
         job=JOB_OF.get(state.name, state.name),
         cron=cron,
         timezone="UTC",
         on=state.is_running,
-        next_at=next(beats(cron, datetime.now(UTC))) if state.is_running else None,
-        ticks=_latest(instance, state),
+        next_at=next(ticks_after(cron, datetime.now(UTC))) if state.is_running else None,
+        ticks=_latest_ticks(instance, state),
         id=f"{state.instigator_origin_id}::{state.selector_id}",
     )
 
 
-def _latest(instance: dg.DagsterInstance, state: InstigatorState) -> list[Tick]:
+def _latest_ticks(instance: dg.DagsterInstance, state: InstigatorState) -> list[Tick]:
     found = instance.get_ticks(state.instigator_origin_id, state.selector_id, limit=TICKS_SEEN)
     return [_tick(tick) for tick in found]
 
@@ -152,14 +177,14 @@ def _tick(tick: InstigatorTick) -> Tick:
     )
 
 
-def beats(cron: str, after: datetime) -> Iterator[datetime]:
+# Ticks
+
+
+def ticks_after(cron: str, after: datetime) -> Iterator[datetime]:
     """The moments of a cron expression after a moment, for ever."""
     for at in schedule_execution_time_iterator(after.timestamp(), cron, "UTC"):
         if at > after:
             yield at.astimezone(UTC)
-
-
-# Ticks
 
 
 def schedule_ticks(
@@ -198,6 +223,11 @@ def failed_ticks(instance: dg.DagsterInstance, after: datetime) -> Iterator[tupl
 # Runs
 
 
+def open_runs(instance: dg.DagsterInstance, job: str | None = None) -> Sequence[dg.RunRecord]:
+    """The records of runs that are not over, of one job or of all."""
+    return instance.get_run_records(dg.RunsFilter(job_name=job, statuses=OPEN))
+
+
 def finished_runs(
     instance: dg.DagsterInstance, after: datetime, limit: int
 ) -> list[tuple[datetime, Run]]:
@@ -210,24 +240,37 @@ def finished_runs(
 def why_failed(instance: dg.DagsterInstance, run_id: str) -> str:
     """What a failed run said, as short as it can be said."""
     wanted = {dg.DagsterEventType.STEP_FAILURE, dg.DagsterEventType.RUN_FAILURE}
-    words = "no reason was recorded"
+    message = "no reason was recorded"
     for entry in instance.all_logs(run_id, of_type=wanted):
-        event = entry.get_dagster_event()
-        data: Any = event.event_specific_data
+        failure = entry.get_dagster_event()
+        data: Any = failure.event_specific_data
         details = getattr(data, "user_failure_data", None)
         error = getattr(data, "error", None)
-        words = (
+        message = (
             getattr(details, "description", None)
             or getattr(error, "message", None)
-            or event.message
-            or words
+            or failure.message
+            or message
         )
-        if event.is_step_failure:
+        if failure.is_step_failure:
             break
-    return str(words).strip()[:2000]
+    return str(message).strip()[:2000]
 
 
-def bury_dead(
+def failure_of(instance: dg.DagsterInstance, run_id: str) -> str | None:
+    """What a run said when it failed; None for one that did not."""
+    run = instance.get_run_by_id(run_id)
+    if run and run.status == dg.DagsterRunStatus.SUCCESS:
+        return None
+    return why_failed(instance, run_id)
+
+
+def fail_run(instance: dg.DagsterInstance, record: dg.RunRecord, reason: str) -> None:
+    """Mark a run failed that will not say so itself."""
+    instance.report_run_failed(record.dagster_run, f"declared dead: {reason}")
+
+
+def fail_dead_runs(
     instance: dg.DagsterInstance, died: Callable[[str], bool], job: str | None = None
 ) -> list[str]:
     """Mark runs failed whose process is gone; gives their ids.
@@ -235,42 +278,177 @@ def bury_dead(
     A killed process or a machine that went down says nothing, and Dagster would count its run as
     going on until a time limit; while it does, a schedule that waits for its run is silent.
     """
-    buried = []
-    for run in instance.get_runs(dg.RunsFilter(job_name=job, statuses=OPEN)):
-        if died(run.run_id):
-            instance.report_run_failed(run, "declared dead: its process is gone")
-            buried.append(run.run_id)
-    return buried
+    dead = [r for r in open_runs(instance, job) if died(r.dagster_run.run_id)]
+    for record in dead:
+        fail_run(instance, record, "its process is gone")
+    return [record.dagster_run.run_id for record in dead]
 
 
-# Turning schedules without a webserver
+# Schedules on and off
 
 
-def turn(instance: dg.DagsterInstance, names: Iterable[str], *, on: bool) -> None:
-    """Turn schedules on or off as the UI does: by the state both it and the daemon read."""
-    states = {state.name: state for state in _states(instance)}
-    status = InstigatorStatus.RUNNING if on else InstigatorStatus.STOPPED
-    groups = {name: group for group, name in SCHEDULES.items()}
-    for name in names:
-        cron = settings.cron(groups[name], CRONS[groups[name]])
-        data = ScheduleInstigatorData(cron, datetime.now(UTC).timestamp() if on else None)
-        state = states.get(name)
-        if state is None:
-            origin = RemoteRepositoryOrigin(_location(), "__repository__").get_instigator_origin(
-                name
-            )
-            instance.add_instigator_state(
-                InstigatorState(origin, InstigatorType.SCHEDULE, status, data)
-            )
-        elif state.is_running != on:
-            changed = state.with_status(status)
-            instance.update_instigator_state(changed.with_data(data) if on else changed)
+def set_enabled(names: Iterable[str], *, on: bool) -> None:
+    """Turn schedules on or off by Dagster's own command line, where no webserver is asked.
+
+    The schedules are those of workspace.yaml where there is one here, as the daemon's are. Each
+    command loads the definitions first: some seconds. Raises Refused.
+    """
+    here = Path("workspace.yaml")
+    place = ("-w", str(here)) if here.exists() else ("-m", "crypto_pipeline.definitions")
+    verb = "start" if on else "stop"
+    commands = {
+        name: subprocess.Popen(  # noqa: S603  (names of our own)
+            [sys.executable, "-m", "dagster", "schedule", verb, name, *place],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        for name in names
+    }
+    printed = {name: command.communicate()[0] for name, command in commands.items()}
+    for name, command in commands.items():
+        if command.returncode:
+            last = printed[name].strip().splitlines()[-1:]
+            raise Refused(f"{name}: dagster schedule {verb}: {''.join(last)}")
 
 
-def _location() -> CodeLocationOrigin:
-    """The code location as the workspace file here names it, else as `-m` would."""
-    workspace = Path("workspace.yaml")
-    if workspace.exists():
-        return WorkspaceFileTarget([str(workspace)]).create_origins()[0]
-    module = "crypto_pipeline.definitions"
-    return ModuleTarget(module, None, str(Path.cwd()), None).create_origins()[0]
+# What Dagster leaves behind
+
+RUNS_A_TIME = 500
+
+
+def prune_runs(instance: dg.DagsterInstance, before: datetime) -> int:
+    """Delete the runs that ended before, with all their files; returns how many.
+
+    A run stays while it holds the latest materialization of an asset: without it Dagster would
+    take the asset for one that was never made.
+    """
+    kept = _latest_materializations(instance)
+    filters = dg.RunsFilter(statuses=OVER, created_before=before)
+    limit = RUNS_A_TIME + len(kept)
+    deleted = 0
+    while True:
+        records = instance.get_run_records(filters, limit=limit)
+        old = [r.dagster_run.run_id for r in records if r.dagster_run.run_id not in kept]
+        for run_id in old:
+            instance.delete_run(run_id)
+            _remove_run_files(instance, run_id)
+        deleted += len(old)
+        if len(records) < limit:
+            return deleted
+
+
+def _latest_materializations(instance: dg.DagsterInstance) -> set[str]:
+    """Runs that hold an asset's latest materialization."""
+    records = instance.get_asset_records()
+    return {
+        record.asset_entry.last_materialization_record.run_id
+        for record in records
+        if record.asset_entry.last_materialization_record
+    }
+
+
+def _remove_run_files(instance: dg.DagsterInstance, run_id: str) -> None:
+    """A run's own database and its folder of logs, which `delete_run` leaves behind."""
+    storage = instance.event_log_storage
+    if isinstance(storage, SqliteEventLogStorage):
+        for ending in ("", "-wal", "-shm"):
+            Path(storage.path_for_shard(run_id) + ending).unlink(missing_ok=True)
+        shutil.rmtree(Path(instance.storage_directory()) / run_id, ignore_errors=True)
+
+
+def sweep(instance: dg.DagsterInstance, forgotten_after: timedelta) -> None:
+    """Remove what else is left behind in SQLite storage: files of runs that were deleted in the UI,
+    rows of checks, and the free room in the databases that stay.
+
+    Files of a run that Dagster does not know are left alone while they are this young.
+    """
+    storage = instance.event_log_storage
+    if not isinstance(storage, SqliteEventLogStorage):
+        return
+    known = {record.dagster_run.run_id for record in instance.get_run_records()}
+    index = Path(storage.path_for_shard("index"))
+    logs = Path(instance.storage_directory())
+    files = [file for file in index.parent.iterdir() if file != index]
+    files += logs.iterdir() if logs.exists() else ()
+    for file in files:
+        run_id = file.name.split(".db")[0]
+        if _is_run_id(run_id) and run_id not in known and _older_than(file, forgotten_after):
+            _remove(file)
+    _drop_checks_of_other_runs(index, known)
+    home = home_of(instance)
+    for file in (index, home / "history" / "runs.db", home / "schedules" / "schedules.db"):
+        if file.exists():
+            _vacuum(file)
+
+
+def _is_run_id(name: str) -> bool:
+    return len(name) == 36 and name.count("-") == 4
+
+
+def _older_than(file: Path, age: timedelta) -> bool:
+    """Not of a run that began after the runs were listed."""
+    try:
+        changed = datetime.fromtimestamp(file.stat().st_mtime, UTC)
+    except FileNotFoundError:
+        return False
+    return datetime.now(UTC) - changed > age
+
+
+def _remove(file: Path) -> None:
+    if file.is_dir():
+        shutil.rmtree(file, ignore_errors=True)
+    else:
+        file.unlink(missing_ok=True)
+
+
+def _drop_checks_of_other_runs(index: Path, known: Collection[str]) -> None:
+    """Dagster keeps a row of every evaluation of a check for ever; the latest of each stays."""
+    with closing(sqlite3.connect(index, timeout=10)) as connection, connection:
+        connection.execute("CREATE TEMP TABLE known (run_id TEXT PRIMARY KEY)")
+        connection.executemany("INSERT INTO known VALUES (?)", [(run,) for run in known])
+        connection.execute(
+            "DELETE FROM asset_check_executions WHERE run_id NOT IN (SELECT run_id FROM known) "
+            "AND id NOT IN (SELECT max(id) FROM asset_check_executions "
+            "GROUP BY asset_key, check_name)"
+        )
+
+
+def _vacuum(file: Path) -> None:
+    """Give the room of deleted rows back, when the file is free; else another day."""
+    try:
+        with closing(sqlite3.connect(file, timeout=5, isolation_level=None)) as connection:
+            connection.execute("VACUUM")
+            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    except sqlite3.OperationalError:
+        return
+
+
+# Small pages
+
+PAGE_BYTES = 1024
+
+
+class SmallPages(SqliteEventLogStorage):
+    """Dagster's own SQLite storage in $DAGSTER_HOME/history/runs as ever, in small pages.
+
+    Every run has a database of its own: two dozen tables and indexes, nearly all of them empty,
+    each of which takes a page. With pages of one kibibyte instead of four a day of collections
+    writes half as much (`make bench` prints it). Databases that are there already keep their pages.
+    """
+
+    @classmethod
+    def config_type(cls) -> Any:
+        return {}
+
+    @classmethod
+    def from_config_value(cls, inst_data: Any, config_value: Any) -> Self:
+        return cls(str(Path(os.environ["DAGSTER_HOME"]) / "history" / "runs"), inst_data)
+
+    def _initdb(self, engine: Engine, for_index_shard: bool = False) -> None:
+        event.listen(engine, "connect", _small_pages)
+        super()._initdb(engine, for_index_shard)
+
+
+def _small_pages(connection: Any, _: Any) -> None:
+    connection.execute(f"PRAGMA page_size = {PAGE_BYTES}")

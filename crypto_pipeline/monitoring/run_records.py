@@ -1,4 +1,4 @@
-"""The books: Dagster's history written into the warehouse's tables, a little at a time.
+"""Run records: Dagster's history written into the warehouse's tables, a little at a time.
 
 Owns: which runs, failures and ticks are new, and what became of each tick a schedule should have
 made.
@@ -6,6 +6,7 @@ Must not know: how Dagster stores them, how tables are written.
 """
 
 import hashlib
+import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -15,8 +16,9 @@ import dagster as dg
 from pydantic import TypeAdapter
 
 from crypto_pipeline import settings
+from crypto_pipeline.groups import SCHEDULED
 from crypto_pipeline.monitoring import dagster_instance
-from crypto_pipeline.monitoring.snapshot import CRONS, JOB_OF, SCHEDULES, Run, Tick
+from crypto_pipeline.monitoring.snapshot import JOB_OF, Run, Tick
 from crypto_pipeline.tables import FailureLog, Row, ScheduleCompliance, ScheduleConfig, WorkerRun
 from crypto_pipeline.warehouse import Warehouse
 
@@ -36,33 +38,39 @@ UNSETTLED = timedelta(hours=1)
 
 @dataclass(slots=True)
 class Cursor:
-    """How far the books go: the last change of a run, the runs at the seam, the last failed tick,
-    and each schedule's last slot with a final outcome.
+    """How far the records go.
 
-    said: what was last written of slots without one and of the schedules, so that it is written
-    again only when it changes.
+    runs: the last change of a run; overlap_runs: the runs of the minutes before it, which are found
+    again. failures: the last failed tick. slots: each schedule's last slot with a final outcome.
+    crons: each schedule's expression then. written: what was last written of slots without a final
+    outcome and of the schedules, so that it is written again only when it changed since.
     """
 
     runs: datetime = datetime(1970, 1, 1, tzinfo=UTC)
-    seam: dict[str, datetime] = field(default_factory=dict)
+    overlap_runs: dict[str, datetime] = field(default_factory=dict)
     failures: datetime = datetime(1970, 1, 1, tzinfo=UTC)
     slots: dict[str, datetime] = field(default_factory=dict)
     crons: dict[str, str] = field(default_factory=dict)
-    said: dict[str, str] = field(default_factory=dict)
+    written: dict[str, str] = field(default_factory=dict)
 
     @classmethod
     def read(cls, text: str | None) -> Self:
-        return TypeAdapter(cls).validate_json(text) if text else cls()
+        """A cursor that was written down, by the release before too."""
+        values = json.loads(text) if text else {}
+        for former, name in (("seam", "overlap_runs"), ("said", "written")):
+            if former in values:
+                values[name] = values.pop(former)
+        return TypeAdapter(cls).validate_python(values)
 
     def write(self) -> str:
         return TypeAdapter(type(self)).dump_json(self).decode()
 
 
-def keep_books(instance: dg.DagsterInstance, warehouse: Warehouse, text: str | None) -> str:
+def write_run_records(instance: dg.DagsterInstance, warehouse: Warehouse, text: str | None) -> str:
     """Write what is new since the cursor, and give the new cursor. Raises WarehouseError, and then
     the old cursor still stands: nothing is written twice, or lost.
     """
-    dagster_instance.bury_dead(instance, warehouse.died)
+    dagster_instance.fail_dead_runs(instance, warehouse.died)
     cursor = Cursor.read(text)
     rows: list[Row] = [
         *_runs(instance, cursor),
@@ -70,25 +78,25 @@ def keep_books(instance: dg.DagsterInstance, warehouse: Warehouse, text: str | N
         *_compliance(instance, cursor),
     ]
     config = _config(instance)
-    if _news(cursor, "config", config):
+    if _changed_since(cursor, "config", config):
         rows += config
     if rows:
         warehouse.record(rows)
     return cursor.write()
 
 
-def lately() -> str:
-    """The cursor of somebody who only wants what just happened to be in the books."""
+def cursor_for_last_hour() -> str:
+    """The cursor of somebody who only wants what just happened to be recorded."""
     return Cursor(runs=datetime.now(UTC) - timedelta(hours=1)).write()
 
 
 def _runs(instance: dg.DagsterInstance, cursor: Cursor) -> Iterator[Row]:
     after = cursor.runs - OVERLAP if cursor.runs.year > 1970 else cursor.runs
-    limit = RUNS_A_TIME + len(cursor.seam)
+    limit = RUNS_A_TIME + len(cursor.overlap_runs)
     for changed_at, run in dagster_instance.finished_runs(instance, after, limit):
-        if run.id in cursor.seam:
+        if run.id in cursor.overlap_runs:
             continue
-        cursor.seam[run.id] = changed_at
+        cursor.overlap_runs[run.id] = changed_at
         cursor.runs = max(cursor.runs, changed_at)
         yield _run(run)
         if run.status == "FAILURE":
@@ -101,7 +109,7 @@ def _runs(instance: dg.DagsterInstance, cursor: Cursor) -> Iterator[Row]:
                 failed_at=run.finished_at or changed_at,
             )
     oldest = cursor.runs - 2 * OVERLAP
-    cursor.seam = {run: at for run, at in cursor.seam.items() if at > oldest}
+    cursor.overlap_runs = {run: at for run, at in cursor.overlap_runs.items() if at > oldest}
 
 
 def _run(run: Run) -> WorkerRun:
@@ -139,25 +147,24 @@ def _failed_ticks(instance: dg.DagsterInstance, cursor: Cursor) -> Iterator[Row]
 
 
 def _config(instance: dg.DagsterInstance) -> list[Row]:
-    groups = {name: group for group, name in SCHEDULES.items()}
     return [
         ScheduleConfig(
             schedule=s.name,
             job=JOB_OF[s.name],
             cron=s.cron,
             timezone=s.timezone,
-            variable=settings.cron_variable(groups[s.name]),
+            variable=settings.crons[SCHEDULED[s.name]].name,
             enabled=s.on,
             last_tick_at=s.ticks[0].at if s.ticks else None,
             next_tick_at=s.next_at,
         )
-        for s in dagster_instance.see(instance).collecting
+        for s in dagster_instance.take_snapshot(instance).collecting
     ]
 
 
 def _compliance(instance: dg.DagsterInstance, cursor: Cursor) -> Iterator[Row]:
     now = datetime.now(UTC)
-    for group, name in SCHEDULES.items():
+    for name, group in SCHEDULED.items():
         after = cursor.slots.get(name)
         on_since, ticks = dagster_instance.schedule_ticks(
             instance, name, after or now - timedelta(days=1), 2 * SLOTS_A_TIME
@@ -165,7 +172,7 @@ def _compliance(instance: dg.DagsterInstance, cursor: Cursor) -> Iterator[Row]:
         if on_since is None:
             cursor.slots.pop(name, None)
             continue
-        cron = settings.cron(group, CRONS[group])
+        cron = settings.cron(group)
         if cursor.crons.setdefault(name, cron) != cron:
             cursor.crons[name] = cron
             after = now  # what the old expression expected is not held against the new one
@@ -187,7 +194,7 @@ def _slots(
     latest = max(by_slot, default=after)
     runs = _launched(instance, ticks)
     settled, open_rows = True, []
-    for number, slot in enumerate(dagster_instance.beats(cron, after)):
+    for number, slot in enumerate(dagster_instance.ticks_after(cron, after)):
         if slot > now or number == SLOTS_A_TIME:
             break
         tick = by_slot.get(slot)
@@ -201,7 +208,7 @@ def _slots(
             yield row
         else:
             open_rows.append(row)
-    if _news(cursor, name, open_rows):
+    if _changed_since(cursor, name, open_rows):
         yield from open_rows
 
 
@@ -238,10 +245,10 @@ def _slot(
     return row
 
 
-def _news(cursor: Cursor, about: str, rows: list[Any]) -> bool:
-    """Whether rows say something else than they did last time."""
-    words = hashlib.sha256(repr(rows).encode()).hexdigest() if rows else ""
-    if cursor.said.get(about, "") == words:
+def _changed_since(cursor: Cursor, about: str, rows: list[Any]) -> bool:
+    """Whether rows differ from those that were written last."""
+    digest = hashlib.sha256(repr(rows).encode()).hexdigest() if rows else ""
+    if cursor.written.get(about, "") == digest:
         return False
-    cursor.said[about] = words
+    cursor.written[about] = digest
     return bool(rows)

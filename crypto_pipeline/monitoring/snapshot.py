@@ -1,35 +1,26 @@
-"""What is seen of Dagster from outside: runs, schedules, sensors, daemons. Names and shapes only.
+"""Dagster at one moment, as it is seen from outside: runs, schedules, sensors, daemons. Names and
+shapes only.
 
-Whoever looks (the webserver's GraphQL, or the instance itself) gives the same; nothing here needs
-Dagster to be imported.
+Whoever takes it (from the webserver's GraphQL, or from the instance itself) gives the same; nothing
+here needs Dagster to be imported.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
-COLLECTIONS = {
-    "ui": "ui_collection",
-    "historical": "historical_collection",
-    "both": "full_collection",
-}
-"""The job of each kind of collection."""
-
-SCHEDULES = {"ui": "every_5_minutes", "historical": "every_15_minutes"}
-"""The schedule of each group of tables."""
+from crypto_pipeline.groups import COLLECTION_JOBS, SCHEDULED, CollectionType
 
 MAINTENANCE = "maintenance"
 DRAIN = "drain_spool"
 DAILY = "every_day"
 
-JOB_OF = {
-    **{SCHEDULES[group]: COLLECTIONS[group] for group in SCHEDULES},
-    DAILY: MAINTENANCE,
-}
+JOB_OF = {**{schedule: group.job for schedule, group in SCHEDULED.items()}, DAILY: MAINTENANCE}
 """The job each schedule launches."""
 
-CRONS = {"ui": "*/5 * * * *", "historical": "2-59/15 * * * *"}
-"""The beat of each group where nothing else is set; the second keeps off the first's."""
+RUNS_SEEN = 100
+TICKS_SEEN = 3
+"""How many runs, and ticks of each schedule and sensor, a snapshot has: the newest."""
 
 SCHEDULER = "SCHEDULER"
 HEARTBEAT_TOLERANCE = timedelta(seconds=90)
@@ -55,8 +46,8 @@ class Run:
         return self.status in FINISHED
 
     @property
-    def collection_type(self) -> str | None:
-        return next((kind for kind, job in COLLECTIONS.items() if job == self.job), None)
+    def collection_type(self) -> CollectionType | None:
+        return next((kind for kind, job in COLLECTION_JOBS.items() if job == self.job), None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +63,7 @@ class Tick:
 
 @dataclass(frozen=True, slots=True)
 class Schedule:
-    """One schedule, with its latest ticks first."""
+    """One schedule, with its latest ticks first. id: what the webserver knows it by."""
 
     name: str
     job: str
@@ -94,8 +85,11 @@ class Sensor:
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
-    """Dagster at one moment: runs newest first, when each daemon said last that it lives."""
+class Snapshot:
+    """Dagster at one moment: runs newest first, when each daemon said last that it lives.
+
+    through: whether the webserver or the instance was asked.
+    """
 
     through: str
     runs: Sequence[Run] = ()
@@ -107,12 +101,16 @@ class Seen:
     @property
     def collecting(self) -> list[Schedule]:
         """The schedules that collect, without the daily maintenance."""
-        return [s for s in self.schedules if s.name in SCHEDULES.values()]
+        return [s for s in self.schedules if s.name in SCHEDULED]
 
     @property
     def daemon_alive(self) -> bool:
-        beat = self.heartbeats.get(SCHEDULER)
-        return beat is not None and self.at - beat <= HEARTBEAT_TOLERANCE
+        last = self.heartbeats.get(SCHEDULER)
+        return last is not None and self.at - last <= HEARTBEAT_TOLERANCE
+
+
+class Refused(RuntimeError):
+    """Dagster was asked to turn a schedule on or off, and would not."""
 
 
 def launched_by(tags: Mapping[str, str]) -> str:
@@ -124,4 +122,5 @@ def launched_by(tags: Mapping[str, str]) -> str:
 
 
 def moment(timestamp: float | None) -> datetime | None:
+    """A time from Unix seconds."""
     return None if timestamp is None else datetime.fromtimestamp(timestamp, UTC)

@@ -1,7 +1,7 @@
 """The worker as people ask for it: status, stats, schedules, health.
 
-Owns: what the answers say, made of what is seen of Dagster and what the warehouse keeps.
-Must not know: how Dagster is asked, or that it is Dagster.
+Owns: what the answers say, made of a snapshot of Dagster and what the warehouse records.
+Must not know: how Dagster is asked.
 """
 
 import shutil
@@ -11,106 +11,67 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from crypto_pipeline import settings
-from crypto_pipeline.monitoring.snapshot import CRONS, Run, Schedule, Seen
-from crypto_pipeline.tables import DATA, GROUPS
-from crypto_pipeline.tables.views import WORKER_STATS
-from crypto_pipeline.warehouse import Locked, Warehouse, WarehouseError
+from crypto_pipeline.groups import BOTH, GROUPS, SCHEDULED, CollectionType, Group
+from crypto_pipeline.monitoring.snapshot import Run, Schedule, Sensor, Snapshot
+from crypto_pipeline.tables import Alert
+from crypto_pipeline.warehouse import Locked, Warehouse, WarehouseError, queries
 
 RECENT = timedelta(hours=24)
 ERRORS_SHOWN = 10
 
-SILENT = {"ui": timedelta(minutes=20), "historical": timedelta(minutes=60)}
-"""How long a group may go without a collection, on its usual beat, before that is unhealthy."""
-
 
 @dataclass(slots=True)
-class Kept:
+class Records:
     """What the warehouse says of the worker; empty, with the trouble named, when it cannot.
 
-    unrecorded: collections in the file whose runs no sensor has recorded yet, by run.
+    recorded: the ids of recent runs in worker_runs. unrecorded: collections in the file whose runs
+    no sensor has recorded yet, by run. locked: whether the trouble is only another program.
     """
 
     stats: dict[str, Any] = field(default_factory=dict)
     recorded: set[str] = field(default_factory=set)
-    unrecorded: dict[str, dict[str, Any]] = field(default_factory=dict)
+    unrecorded: dict[str, queries.Brought] = field(default_factory=dict)
     failures: list[tuple[datetime, str]] = field(default_factory=list)
-    alerts: list[dict[str, Any]] = field(default_factory=list)
+    alerts: list[Alert] = field(default_factory=list)
     ticks: dict[str, dict[str, int]] = field(default_factory=dict)
     waiting: int = 0
     trouble: str | None = None
+    locked: bool = False
 
 
-def kept(warehouse: Warehouse) -> Kept:
-    """Read it in one short connection; never raises for a missing, locked or damaged file."""
-    found = Kept(waiting=len(warehouse.waiting()))
+def read_records(warehouse: Warehouse) -> Records:
+    """Read them in one short connection; never raises for a missing, locked or damaged file."""
+    records = Records(waiting=len(warehouse.waiting()))
     if not warehouse.path.exists():
-        found.trouble = f"there is no database at {warehouse.path} yet"
-        return found
+        records.trouble = f"there is no database at {warehouse.path} yet"
+        return records
+    since = datetime.now(UTC) - RECENT
     try:
         with warehouse.connect(read_only=True) as connection:
-            _read(connection, found)
+            stats = queries.worker_stats(connection)
+            if stats is None:
+                records.trouble = (
+                    "the file is of an earlier layout: the next collection brings it up to date"
+                )
+                return records
+            records.stats = stats
+            records.recorded = queries.recorded_runs(connection, since - RECENT)
+            records.unrecorded = queries.unrecorded_collections(connection)
+            records.failures = queries.failures(connection, since, ERRORS_SHOWN)
+            records.alerts = queries.open_alerts(connection)
+            records.ticks = queries.tick_counts(connection, since)
     except Locked as problem:
-        found.trouble = f"locked: {problem}"
+        records.trouble, records.locked = f"locked: {problem}", True
     except WarehouseError as problem:
-        found.trouble = str(problem)
-    return found
-
-
-def _read(connection: Any, found: Kept) -> None:
-    views = "SELECT 1 FROM duckdb_views() WHERE view_name = ?"
-    if not connection.execute(views, [WORKER_STATS.name]).fetchone():
-        found.trouble = "the file is of an earlier layout: the next collection brings it up to date"
-        return
-    found.stats = _dicts(connection.execute("SELECT * FROM worker_stats"))[0]
-    since = datetime.now(UTC) - RECENT
-    recorded = connection.execute(
-        "SELECT run_id FROM worker_runs WHERE created_at > ?", [since - RECENT]
-    )
-    found.recorded = {run for (run,) in recorded.fetchall()}
-    sums = ", ".join(
-        f"coalesce(sum(stored) FILTER (feeds IN ({_names(group)})), 0)::BIGINT AS {group}_records"
-        for group in GROUPS
-    )
-    unrecorded = connection.execute(
-        "SELECT collection_id, any_value(collection_type) AS collection_type, "
-        f"max(finished_at) AS finished_at, {sums} FROM data_collections "
-        "WHERE collection_id NOT IN (SELECT run_id FROM worker_runs) GROUP BY collection_id"
-    )
-    found.unrecorded = {row["collection_id"]: row for row in _dicts(unrecorded)}
-    failures = connection.execute(
-        "SELECT failed_at, kind || ' ' || name || ': ' || message FROM failure_logs "
-        f"WHERE failed_at > ? ORDER BY failed_at DESC LIMIT {ERRORS_SHOWN}",
-        [since],
-    )
-    found.failures = failures.fetchall()
-    found.alerts = _dicts(
-        connection.execute(
-            "SELECT kind, subject, severity, message, opened_at FROM alerts "
-            "WHERE closed_at IS NULL ORDER BY severity, opened_at"
-        )
-    )
-    for schedule, outcome, count in connection.execute(
-        "SELECT schedule, outcome, count(*) FROM schedule_compliance WHERE expected_at > ? "
-        "GROUP BY ALL",
-        [since],
-    ).fetchall():
-        found.ticks.setdefault(schedule, {})[outcome] = count
-
-
-def _names(group: str) -> str:
-    return ", ".join(f"'{m.table.name}'" for m in DATA if m.table.group == group)
-
-
-def _dicts(cursor: Any) -> list[dict[str, Any]]:
-    names = [column[0] for column in cursor.description]
-    return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
+        records.trouble = str(problem)
+    return records
 
 
 # Counting
 
 
 @dataclass(slots=True)
-class _Group:
+class _Count:
     """What the collections of one group come to."""
 
     collections: int = 0
@@ -123,112 +84,122 @@ class _Group:
         return round(self.records / self.collections, 1) if self.collections else None
 
 
-def _count(seen: Seen, told: Kept) -> tuple[dict[str, _Group], int]:
-    """The collections of each group, and all rows saved.
+_Counts = Mapping[Group, _Count]
+
+
+def _count(snapshot: Snapshot, records: Records) -> _Counts:
+    """The collections of each group.
 
     The recorded ones come from the view; runs that ended since the sensor last wrote, and
-    collections run where no daemon is, are added from what is seen and from their own account.
+    collections run where no daemon is, are added from the snapshot and from their own account.
     """
-    groups = {}
-    for group in GROUPS:
-        stats = told.stats
-        groups[group] = _Group(
-            stats.get(f"total_{group}_collections") or 0,
-            stats.get(f"failed_{group}_collections") or 0,
-            stats.get(f"{group}_records_saved") or 0,
-            stats.get(f"last_{group}_collection"),
+    stats = records.stats
+    counts = {
+        group: _Count(
+            stats.get(f"total_{group.name}_collections", 0),
+            stats.get(f"failed_{group.name}_collections", 0),
+            stats.get(f"{group.name}_records_saved", 0),
+            stats.get(f"last_{group.name}_collection"),
         )
-    open_runs = {run.id for run in seen.runs if not run.finished}
-    ended = {run.id: run for run in seen.runs if run.finished and run.id not in told.recorded}
-    for run_id in (told.unrecorded.keys() | ended.keys()) - open_runs:
-        _add(groups, ended.get(run_id), told.unrecorded.get(run_id, {}))
-    return groups, sum(group.records for group in groups.values())
+        for group in GROUPS
+    }
+    ended = {
+        run.id: run for run in snapshot.runs if run.finished and run.id not in records.recorded
+    }
+    open_runs = {run.id for run in snapshot.runs if not run.finished}
+    for run_id in (ended.keys() | records.unrecorded.keys()) - open_runs:
+        _add(counts, ended.get(run_id), records.unrecorded.get(run_id))
+    return counts
 
 
-def _add(groups: Mapping[str, _Group], run: Run | None, account: Mapping[str, Any]) -> None:
-    kind = account.get("collection_type") or (run.collection_type if run else None)
-    ended_at = run.finished_at if run else account.get("finished_at")
-    for name, group in groups.items():
-        group.records += account.get(f"{name}_records", 0)
-        if kind in (name, "both"):
-            group.collections += 1
-            group.failed += bool(run and run.status != "SUCCESS")
-            if ended_at and (group.last is None or ended_at > group.last):
-                group.last = ended_at
+def _add(counts: _Counts, run: Run | None, brought: queries.Brought | None) -> None:
+    """Count one collection that no sensor has recorded, by its run, its account, or both."""
+    kind = brought.collection_type if brought else run.collection_type if run else None
+    ended_at = run.finished_at if run else brought.finished_at if brought else None
+    for group, count in counts.items():
+        count.records += brought.records[group.name] if brought else 0
+        if _is_of(kind, group):
+            count.collections += 1
+            count.failed += bool(run and run.status != "SUCCESS")
+            if ended_at and (count.last is None or ended_at > count.last):
+                count.last = ended_at
+
+
+def _is_of(kind: CollectionType | None, group: Group) -> bool:
+    return kind in (group.name, BOTH)
 
 
 # Answers
 
 
-def status(seen: Seen, told: Kept) -> dict[str, Any]:
+def status(snapshot: Snapshot, records: Records) -> dict[str, Any]:
     """What the worker does and did, in the words its status always had."""
-    groups, records = _count(seen, told)
+    counts = _count(snapshot, records)
     return {
-        "is_running": running(seen),
-        "ui_collections": groups["ui"].collections,
-        "historical_collections": groups["historical"].collections,
-        "total_records_saved": records,
-        "last_ui_collection": _iso(groups["ui"].last),
-        "last_historical_collection": _iso(groups["historical"].last),
+        "is_running": running(snapshot),
+        **{f"{group.name}_collections": count.collections for group, count in counts.items()},
+        "total_records_saved": sum(count.records for count in counts.values()),
+        **{f"last_{group.name}_collection": _iso(count.last) for group, count in counts.items()},
         "recent_errors": [
-            {"timestamp": _iso(at), "error": said} for at, said in _errors(seen, told)
+            {"timestamp": _iso(at), "error": message} for at, message in _errors(snapshot, records)
         ],
         "scheduler_jobs": [
-            {"id": s.name, "name": s.job, "next_run_time": _iso(s.next_at)} for s in seen.collecting
+            {"id": s.name, "name": s.job, "next_run_time": _iso(s.next_at)}
+            for s in snapshot.collecting
         ],
-        "running_now": [run.job for run in seen.runs if not run.finished],
-        "open_alerts": len(told.alerts),
-        "collections_waiting": told.waiting,
-        "database": told.trouble or "ok",
-        "asked": seen.through,
+        "running_now": [run.job for run in snapshot.runs if not run.finished],
+        "open_alerts": len(records.alerts),
+        "collections_waiting": records.waiting,
+        "database": records.trouble or "ok",
+        "asked": snapshot.through,
     }
 
 
-def running(seen: Seen) -> bool:
+def running(snapshot: Snapshot) -> bool:
     """Whether collections come by themselves: a schedule is on, and a daemon is there for it."""
-    return seen.daemon_alive and any(schedule.on for schedule in seen.collecting)
+    return snapshot.daemon_alive and any(schedule.on for schedule in snapshot.collecting)
 
 
-def _errors(seen: Seen, told: Kept) -> list[tuple[datetime, str]]:
-    """What failed lately: as recorded, and runs that failed since."""
-    fresh = [
+def _errors(snapshot: Snapshot, records: Records) -> list[tuple[datetime, str]]:
+    """What failed of late: as recorded, and runs that failed since."""
+    unrecorded = [
         (run.finished_at or run.created_at, f"run {run.job}: {run.status} (run {run.id})")
-        for run in seen.runs
+        for run in snapshot.runs
         if run.status == "FAILURE"
-        and run.id not in told.recorded
-        and seen.at - run.created_at < RECENT
+        and run.id not in records.recorded
+        and snapshot.at - run.created_at < RECENT
     ]
-    return sorted(told.failures + fresh, reverse=True)[:ERRORS_SHOWN]
+    return sorted(records.failures + unrecorded, reverse=True)[:ERRORS_SHOWN]
 
 
-def stats(seen: Seen, told: Kept) -> dict[str, Any]:
+def stats(snapshot: Snapshot, records: Records) -> dict[str, Any]:
     """All that the worker ever did. Each average divides a group's rows by its own collections."""
-    groups, records = _count(seen, told)
-    total = sum(group.collections for group in groups.values())
-    failed = sum(group.failed for group in groups.values())
+    counts = _count(snapshot, records)
+    total = sum(count.collections for count in counts.values())
+    failed = sum(count.failed for count in counts.values())
     answer: dict[str, Any] = {
-        f"total_{name}_collections": group.collections for name, group in groups.items()
+        f"total_{group.name}_collections": count.collections for group, count in counts.items()
     }
-    answer["total_records_saved"] = records
-    for name, group in groups.items():
-        answer[f"{name}_records_saved"] = group.records
-        answer[f"average_records_per_{name}_collection"] = group.average
-        answer[f"failed_{name}_collections"] = group.failed
-        answer[f"last_{name}_collection"] = _iso(group.last)
+    answer["total_records_saved"] = sum(count.records for count in counts.values())
+    for group, count in counts.items():
+        answer[f"{group.name}_records_saved"] = count.records
+        answer[f"average_records_per_{group.name}_collection"] = count.average
+        answer[f"failed_{group.name}_collections"] = count.failed
+        answer[f"last_{group.name}_collection"] = _iso(count.last)
     answer["success_rate_pct"] = round(100 * (total - failed) / total, 1) if total else None
     for name in ("endpoints_asked", "endpoints_answered"):
-        answer[name] = told.stats.get(name, 0)
-    answer["first_collection"] = _iso(told.stats.get("first_collection"))
-    answer["recent_errors_count"] = len(_errors(seen, told))
+        answer[name] = records.stats.get(name, 0)
+    answer["first_collection"] = _iso(records.stats.get("first_collection"))
+    answer["recent_errors_count"] = len(_errors(snapshot, records))
     return answer
 
 
-def schedules(seen: Seen, told: Kept) -> list[dict[str, Any]]:
+def schedules(snapshot: Snapshot, records: Records) -> list[dict[str, Any]]:
     """Each schedule: when it ran, when it runs, and how punctual it was for a day."""
     listed = []
-    for schedule in seen.schedules:
+    for schedule in snapshot.schedules:
         last = schedule.ticks[0] if schedule.ticks else None
-        counts = told.ticks.get(schedule.name, {})
+        counts = records.ticks.get(schedule.name, {})
         listed.append(
             {
                 "id": schedule.name,
@@ -249,80 +220,77 @@ def schedules(seen: Seen, told: Kept) -> list[dict[str, Any]]:
     return listed
 
 
-def health(seen: Seen, told: Kept, warehouse: Warehouse) -> dict[str, Any]:
+def health(snapshot: Snapshot, records: Records, warehouse: Warehouse) -> dict[str, Any]:
     """Whether all is well; reasons make it unhealthy, warnings do not."""
-    reasons = [*_of_the_daemon(seen), *_of_the_collections(seen, told), *_of_the_ticks(seen)]
-    warnings = []
-    if told.trouble and not told.trouble.startswith("locked: "):
-        reasons.append(told.trouble)
-    elif told.trouble:
-        warnings.append(told.trouble)
-    if told.waiting:
-        warnings.append(f"{told.waiting} collections wait in the spool for the database")
+    reasons = [
+        *_of_the_daemon(snapshot),
+        *_of_the_collections(snapshot, records),
+        *_of_the_ticks(snapshot),
+    ]
+    warnings: list[str] = []
+    if records.trouble:
+        (warnings if records.locked else reasons).append(records.trouble)
+    if records.waiting:
+        warnings.append(f"{records.waiting} collections wait in the spool for the database")
     free = shutil.disk_usage(_existing(warehouse)).free
     if free < settings.least_free_bytes():
         reasons.append(f"the disk is nearly full: {free / 2**30:.1f} GiB are free")
-    for alert in told.alerts:
-        place = reasons if alert["severity"] == "critical" else warnings
-        place.append(f"{alert['kind']} {alert['subject']}: {alert['message']}")
+    for alert in records.alerts:
+        place = reasons if alert.severity == "critical" else warnings
+        place.append(f"{alert.kind} {alert.subject}: {alert.message}")
     return {
         "status": "unhealthy" if reasons else "healthy",
         "healthy": not reasons,
-        "is_running": running(seen),
+        "is_running": running(snapshot),
         "reasons": reasons,
         "warnings": warnings,
-        "timestamp": _iso(seen.at),
+        "timestamp": _iso(snapshot.at),
     }
 
 
-def _of_the_daemon(seen: Seen) -> Iterable[str]:
-    if not seen.daemon_alive:
-        beat = max(seen.heartbeats.values(), default=None)
+def _of_the_daemon(snapshot: Snapshot) -> Iterable[str]:
+    if not snapshot.daemon_alive:
+        last = max(snapshot.heartbeats.values(), default=None)
         yield (
             "the daemon is not running"
-            + (f": it was last heard of at {beat:%d %b %H:%M:%S} UTC" if beat else "")
+            + (f": it was last heard of at {last:%d %b %H:%M:%S} UTC" if last else "")
             + "; `make dev` starts it"
         )
-    off = [schedule.name for schedule in seen.collecting if not schedule.on]
+    off = [schedule.name for schedule in snapshot.collecting if not schedule.on]
     if off:
         yield f"stopped: {', '.join(off)}; `crypto-pipeline start` starts them"
 
 
-def _of_the_collections(seen: Seen, told: Kept) -> Iterable[str]:
-    groups, _ = _count(seen, told)
-    usual = {s.name: s for s in seen.collecting if s.on}
-    for name, group in groups.items():
-        latest = next((r for r in seen.runs if r.finished and _is_of(r, name)), None)
+def _of_the_collections(snapshot: Snapshot, records: Records) -> Iterable[str]:
+    finished = [run for run in snapshot.runs if run.finished]
+    for group, count in _count(snapshot, records).items():
+        latest = next((run for run in finished if _is_of(run.collection_type, group)), None)
         if latest and latest.status == "FAILURE":
-            yield f"the last {name} collection failed: run {latest.id}"
-        if group.last is None:
-            yield f"no {name} collection has ended yet"
-        elif seen.at - group.last > _patience(name, usual.values()):
-            yield f"the last {name} collection ended at {group.last:%d %b %H:%M:%S} UTC"
+            yield f"the last {group.name} collection failed: run {latest.id}"
+        if count.last is None:
+            yield f"no {group.name} collection has ended yet"
+        elif snapshot.at - count.last > _patience(group, snapshot.collecting):
+            yield f"the last {group.name} collection ended at {count.last:%d %b %H:%M:%S} UTC"
 
 
-def _is_of(run: Run, group: str) -> bool:
-    return run.collection_type in (group, "both")
+def _patience(group: Group, schedules: Iterable[Schedule]) -> timedelta:
+    """How long silence is normal; where another cron is set, until it was due twice."""
+    for schedule in schedules:
+        changed = SCHEDULED[schedule.name] is group and schedule.cron != group.cron
+        if changed and schedule.on and schedule.next_at and schedule.ticks:
+            return max(group.stale, 2 * (schedule.next_at - schedule.ticks[0].at))
+    return group.stale
 
 
-def _patience(group: str, on: Iterable[Schedule]) -> timedelta:
-    """How long silence is normal; where another beat is set, until it was due twice."""
-    for schedule in on:
-        usual = schedule.cron == CRONS[group]
-        if schedule.job.startswith(group) and not usual and schedule.next_at and schedule.ticks:
-            return max(SILENT[group], 2 * (schedule.next_at - schedule.ticks[0].at))
-    return SILENT[group]
-
-
-def _of_the_ticks(seen: Seen) -> Iterable[str]:
+def _of_the_ticks(snapshot: Snapshot) -> Iterable[str]:
     """A schedule or sensor whose last evaluation failed."""
-    watched: Sequence[Any] = (*seen.schedules, *seen.sensors)
-    for kind in watched:
-        last = next((tick for tick in kind.ticks if tick.status != "STARTED"), None)
-        if kind.on and last and last.status == "FAILURE":
-            what = "schedule" if isinstance(kind, Schedule) else "sensor"
+    ticking: Sequence[Schedule | Sensor] = (*snapshot.schedules, *snapshot.sensors)
+    for one in ticking:
+        last = next((tick for tick in one.ticks if tick.status != "STARTED"), None)
+        if one.on and last and last.status == "FAILURE":
+            what = "schedule" if isinstance(one, Schedule) else "sensor"
             first = (last.reason or "").splitlines()
-            yield f"{what} {kind.name} failed: {first[0] if first else 'see it in the UI'}"
+            yield f"{what} {one.name} failed: {first[0] if first else 'see it in the UI'}"
 
 
 def _existing(warehouse: Warehouse) -> str:

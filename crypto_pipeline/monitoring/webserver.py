@@ -15,30 +15,32 @@ from typing import Any
 
 from crypto_pipeline import settings
 from crypto_pipeline.monitoring.snapshot import (
+    RUNS_SEEN,
+    TICKS_SEEN,
+    Refused,
     Run,
     Schedule,
-    Seen,
     Sensor,
+    Snapshot,
     Tick,
     launched_by,
     moment,
 )
 
 TIMEOUT_S = 5.0
-RUNS_SEEN = 100
 
 _TICKS = "timestamp endTimestamp status skipReason runIds error { message }"
 
-_SEE = f"""query CryptoPipelineStatus {{
+_SNAPSHOT = f"""query CryptoPipelineStatus {{
   instance {{ info daemonHealth {{ allDaemonStatuses {{ daemonType lastHeartbeatTime }} }} }}
   repositoriesOrError {{ ... on RepositoryConnection {{ nodes {{
     name location {{ name }}
     schedules {{
       name pipelineName cronSchedule executionTimezone
-      scheduleState {{ id status ticks(limit: 3) {{ {_TICKS} }} }}
+      scheduleState {{ id status ticks(limit: {TICKS_SEEN}) {{ {_TICKS} }} }}
       futureTicks(limit: 1) {{ results {{ timestamp }} }}
     }}
-    sensors {{ name sensorState {{ status ticks(limit: 3) {{ {_TICKS} }} }} }}
+    sensors {{ name sensorState {{ status ticks(limit: {TICKS_SEEN}) {{ {_TICKS} }} }} }}
   }} }} }}
   runsOrError(limit: {RUNS_SEEN}) {{ ... on Runs {{ results {{
     runId jobName status creationTime startTime endTime tags {{ key value }}
@@ -58,42 +60,38 @@ _STOP = """mutation CryptoPipelineStop($id: String!) {
 }"""
 
 
-class Refused(RuntimeError):
-    """The webserver answered, and would not do it."""
-
-
 class Webserver:
     """The webserver of one instance, with the repository our schedules are in."""
 
-    def __init__(self, url: str, repository: Mapping[str, str], seen: Seen) -> None:
+    def __init__(self, url: str, repository: Mapping[str, str], snapshot: Snapshot) -> None:
         self._url = url
         self._repository = repository
-        self.seen = seen
+        self.snapshot = snapshot
 
     @classmethod
     def find(cls, home: Path) -> "Webserver | None":
         """The webserver of the instance in `home`, where one answers; another's is not asked."""
         url = settings.webserver()
         try:
-            data = _ask(url, _SEE, {})
+            data = _ask(url, _SNAPSHOT, {})
         except (OSError, ValueError, Refused):
             return None
         written = re.search(r"base_dir: *(\S.*)", data["instance"]["info"] or "")
         if not written or Path(written[1].strip("'\"")).resolve() != home.resolve():
             return None
         for node in data["repositoriesOrError"].get("nodes", ()):
-            seen = _seen(data, node)
-            if seen.collecting:
+            snapshot = _snapshot(data, node)
+            if snapshot.collecting:
                 repository = {
                     "repositoryName": node["name"],
                     "repositoryLocationName": node["location"]["name"],
                 }
-                return cls(url, repository, seen)
+                return cls(url, repository, snapshot)
         return None
 
-    def turn(self, names: Iterable[str], *, on: bool) -> None:
+    def set_enabled(self, names: Iterable[str], *, on: bool) -> None:
         """Turn schedules on or off. Raises Refused."""
-        known = {schedule.name: schedule for schedule in self.seen.schedules}
+        known = {schedule.name: schedule for schedule in self.snapshot.schedules}
         for name in names:
             if on:
                 variables: Any = {"selector": {**self._repository, "scheduleName": name}}
@@ -113,17 +111,17 @@ def _ask(url: str, query: str, variables: Mapping[str, Any]) -> Any:
     )
     # A proxy of the environment is for the internet, never for the machine itself.
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-    with opener.open(request, timeout=TIMEOUT_S) as answer:
-        said = json.load(answer)
-    if not isinstance(said, dict) or not said.get("data"):
-        raise Refused(f"{url}: {said.get('errors') if isinstance(said, dict) else said}")
-    return said["data"]
+    with opener.open(request, timeout=TIMEOUT_S) as response:
+        answer = json.load(response)
+    if not isinstance(answer, dict) or not answer.get("data"):
+        raise Refused(f"{url}: {answer.get('errors') if isinstance(answer, dict) else answer}")
+    return answer["data"]
 
 
-def _seen(data: Mapping[str, Any], node: Mapping[str, Any]) -> Seen:
+def _snapshot(data: Mapping[str, Any], node: Mapping[str, Any]) -> Snapshot:
     daemons = data["instance"]["daemonHealth"]["allDaemonStatuses"]
-    beats = {d["daemonType"]: moment(d["lastHeartbeatTime"]) for d in daemons}
-    return Seen(
+    heartbeats = {d["daemonType"]: moment(d["lastHeartbeatTime"]) for d in daemons}
+    return Snapshot(
         through="webserver",
         runs=[_run(run) for run in data["runsOrError"].get("results", ())],
         schedules=[_schedule(schedule) for schedule in node["schedules"]],
@@ -131,7 +129,7 @@ def _seen(data: Mapping[str, Any], node: Mapping[str, Any]) -> Seen:
             Sensor(s["name"], s["sensorState"]["status"] == "RUNNING", _ticks(s["sensorState"]))
             for s in node["sensors"]
         ],
-        heartbeats={kind: beat for kind, beat in beats.items() if beat},
+        heartbeats={kind: last for kind, last in heartbeats.items() if last},
     )
 
 

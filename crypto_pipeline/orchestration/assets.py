@@ -6,29 +6,21 @@ See https://docs.dagster.io/guides/build/assets
 """
 
 import logging
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from datetime import timedelta
-from pathlib import Path
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import dagster as dg
-from dagster_duckdb import DuckDBResource
 
-from crypto_pipeline import settings
-from crypto_pipeline.collection.backoff import GOOD, not_due, passed_over
-from crypto_pipeline.collection.collect import Collection, Progress, Result, collect
-from crypto_pipeline.tables import DATA, CachedMarketData, MarketPrice, Row
+from crypto_pipeline.collection.collect import collect
+from crypto_pipeline.collection.results import Collection, Progress, Result, skip_counts
+from crypto_pipeline.groups import BOTH, CollectionType
+from crypto_pipeline.monitoring.dagster_instance import run_id_of
+from crypto_pipeline.orchestration.resources import WarehouseResource
+from crypto_pipeline.tables import DATA, CachedMarketData, MarketPrice, Row, of_group
 from crypto_pipeline.warehouse import Warehouse, WarehouseError
 
 STEP = "collect"
 CHECK = "as_declared"
-
-FRESH = {
-    "ui": (timedelta(minutes=12), timedelta(minutes=20)),
-    "historical": (timedelta(minutes=35), timedelta(minutes=60)),
-}
-"""When a group's tables count as ageing and as stale."""
 
 SHOWN = 15
 """How many troubled endpoints a table's metadata names."""
@@ -36,23 +28,6 @@ SHOWN = 15
 Done = Callable[[Collection], None]
 
 Event = dg.AssetMaterialization | dg.AssetObservation | dg.AssetCheckEvaluation
-
-
-class WarehouseResource(DuckDBResource):
-    """dagster-duckdb's resource over the warehouse, for assets of your own.
-
-    A connection is closed in any case and waits for the file with jitter. It writes; keep it
-    short, or use `Warehouse.frame` to read.
-    """
-
-    @contextmanager
-    def get_connection(self) -> Iterator[Any]:
-        with self.warehouse.connect() as connection:
-            yield connection
-
-    @property
-    def warehouse(self) -> Warehouse:
-        return Warehouse(Path(self.database))
 
 
 class CollectConfig(dg.Config):
@@ -64,18 +39,20 @@ class CollectConfig(dg.Config):
 def spec(model: type[Row]) -> dg.AssetSpec:
     """What Dagster is told of a table: all of it follows from the declaration."""
     table = model.table
-    warn, fail = FRESH[table.group]
+    group = table.group
     newest = f"ORDER BY {table.time} DESC " if table.time else ""
     columns = ", ".join(table.column_names[:6])
     return dg.AssetSpec(
         table.name,
         deps=[MarketPrice.table.name] if model is CachedMarketData else [],
         description=table.description,
-        group_name=table.group,
+        group_name=group.name,
         owners=["team:crypto_pipeline"],
         kinds={"duckdb", "api"} if model is not CachedMarketData else {"duckdb", "sql"},
-        tags={"cadence": "5m" if table.group == "ui" else "15m", "write": table.write},
-        freshness_policy=dg.FreshnessPolicy.time_window(fail_window=fail, warn_window=warn),
+        tags={"cadence": f"{group.beat.seconds // 60}m", "write": table.write},
+        freshness_policy=dg.FreshnessPolicy.time_window(
+            fail_window=group.stale, warn_window=group.fresh
+        ),
         metadata={
             "dagster/table_name": table.name,
             "dagster/column_schema": column_schema(model),
@@ -127,34 +104,54 @@ def build_assets(progress: Progress | None = None, done: Done | None = None) -> 
     def collect_tables(
         context: dg.AssetExecutionContext, config: CollectConfig, warehouse: WarehouseResource
     ) -> Iterator[Event]:
-        selected = {key.to_user_string() for key in context.selected_asset_keys}
         checks = {key.asset_key.to_user_string() for key in context.selected_asset_check_keys}
-        chosen = [model for model in DATA if model.table.name in selected]
-        groups = {model.table.group for model in chosen}
-        whole = selected == {m.table.name for m in DATA if m.table.group in groups}
-        kind = "manual" if not whole else "both" if len(groups) > 1 else groups.pop()
-        with warehouse.warehouse.at_work(context.run.run_id):
-            try:
-                collection = collect(
-                    [model.table.name for model in chosen],
-                    context.run.run_id,
-                    warehouse=warehouse.warehouse,
-                    kind=kind,
-                    force=config.force,
-                    progress=progress,
-                )
-            except WarehouseError as problem:
-                raise dg.Failure(str(problem), allow_retries=False) from None
+        models = _selected(context)
+        collection = _collect(run_id_of(context), models, config, warehouse.warehouse, progress)
         if done:
             done(collection)
         _log(context, collection)
         if collection.failed:
             raise dg.Failure(collection.failed, allow_retries=False)
         context.log.addFilter(_not_about_outputs)
-        for model in chosen:
+        for model in models:
             yield from report(model, collection, with_check=model.table.name in checks)
 
     return collect_tables
+
+
+def _selected(context: dg.AssetExecutionContext) -> list[type[Row]]:
+    selected = {key.to_user_string() for key in context.selected_asset_keys}
+    return [model for model in DATA if model.table.name in selected]
+
+
+def _collect(
+    run_id: str,
+    models: list[type[Row]],
+    config: CollectConfig,
+    warehouse: Warehouse,
+    progress: Progress | None,
+) -> Collection:
+    """Collect the tables under the run's id. Raises Failure when nothing can be kept."""
+    with warehouse.run_lock(run_id):
+        try:
+            return collect(
+                [model.table.name for model in models],
+                run_id,
+                warehouse=warehouse,
+                collection_type=_type_of(models),
+                force=config.force,
+                progress=progress,
+            )
+        except WarehouseError as problem:
+            raise dg.Failure(str(problem), allow_retries=False) from None
+
+
+def _type_of(models: list[type[Row]]) -> CollectionType:
+    """What a collection of these tables is of: whole groups, or tables chosen by hand."""
+    groups = {model.table.group for model in models}
+    if len(models) < sum(len(of_group(group)) for group in groups):
+        return "manual"
+    return BOTH if len(groups) > 1 else groups.pop().name
 
 
 def _not_about_outputs(record: logging.LogRecord) -> bool:
@@ -165,12 +162,12 @@ def _not_about_outputs(record: logging.LogRecord) -> bool:
 def _log(context: dg.AssetExecutionContext, collection: Collection) -> None:
     """A line for the collection, one for what waits, and one for each endpoint in trouble.
 
-    The others have theirs in the file that `logs` writes: Dagster would keep them once a run.
+    The others have theirs in the log file: Dagster would keep them once a run.
     """
-    asked, good = len(collection.asked), len(collection.answered)
+    asked, answered = len(collection.asked), len(collection.answered)
     rows = sum(len(result.rows) for result in collection.results)
     context.log.info(
-        f"{good} of {asked} endpoints answered with {rows} rows, "
+        f"{answered} of {asked} endpoints answered with {rows} rows, "
         f"{len(collection.results) - asked} were not asked"
     )
     if collection.stepped_aside:
@@ -181,7 +178,7 @@ def _log(context: dg.AssetExecutionContext, collection: Collection) -> None:
         context.log.warning(collection.unlogged)
     if collection.receipt.drained:
         context.log.info(f"{collection.receipt.drained} collections left the spool")
-    troubled = [r for r in collection.asked if r.outcome not in GOOD]
+    troubled = [r for r in collection.asked if not r.good]
     if troubled:
         context.log.warning(
             "\n".join(f"{r.endpoint.id}: {r.outcome}: {r.reason}" for r in troubled)
@@ -189,33 +186,33 @@ def _log(context: dg.AssetExecutionContext, collection: Collection) -> None:
 
 
 def report(model: type[Row], collection: Collection, *, with_check: bool = True) -> Iterator[Event]:
-    """What Dagster hears of one table: materialised only when something good was heard.
+    """What Dagster hears of one table: materialised only when something good came.
 
-    Said as the events themselves: the results that Dagster would make them of are stored once
-    more, as outputs of the step, and ask the instance before every check what has just been said.
+    Yielded as the events themselves: the results that Dagster would make them of are stored once
+    more, as outputs of the step, and ask the instance before every check what was just yielded.
     """
     table = model.table.name
     fed = _feeding(model, collection)
     asked = [r for r in fed if r.asked]
-    answered = [r for r in asked if r.outcome in GOOD]
-    idle = not asked and any(not_due(r.reason) for r in fed)
+    answered = [r for r in asked if r.good]
+    idle = not asked and any(r.not_due for r in fed)
     waiting = collection.receipt.spooled
     alive = bool(answered) or idle
     if model is CachedMarketData:
         alive = waiting or idle or collection.receipt.of(table) > 0
     metadata = _metadata(model, collection, fed)
-    passed, words = _judge(model, collection, fed)
+    passed, verdict = _judge(model, collection, fed)
     if alive:
         yield dg.AssetMaterialization(table, metadata=metadata)
     else:
-        yield dg.AssetObservation(table, metadata={**metadata, "not_materialized": words})
+        yield dg.AssetObservation(table, metadata={**metadata, "not_materialized": verdict})
     if with_check:
         yield dg.AssetCheckEvaluation(
             asset_key=dg.AssetKey(table),
             check_name=CHECK,
             passed=passed,
             severity=dg.AssetCheckSeverity.WARN,
-            description=words,
+            description=verdict,
         )
 
 
@@ -231,14 +228,14 @@ def _judge(model: type[Row], collection: Collection, fed: list[Result]) -> tuple
     if broken:
         return False, f"stored rows break the declaration: {broken}"
     asked = [r for r in fed if r.asked]
-    answered = [r for r in asked if r.outcome in GOOD]
+    answered = [r for r in asked if r.good]
     rows, rejects = sum(len(r.rows) for r in fed), sum(len(r.rejects) for r in fed)
     agreed = collection.receipt.of(CachedMarketData.table.name)
     if model is CachedMarketData and (agreed or answered or not fed):
         return agreed > 0, f"{agreed} coins agreed, {rows} prices came"
     if not asked:
-        reasons = "; ".join(passed_over(r.reason for r in fed)) or "no endpoint feeds it"
-        return any(not_due(r.reason) for r in fed) or not fed, f"nobody was asked: {reasons}"
+        reasons = "; ".join(skip_counts(fed)) or "no endpoint feeds it"
+        return any(r.not_due for r in fed) or not fed, f"nobody was asked: {reasons}"
     if not answered:
         first = asked[0]
         return False, (
@@ -259,7 +256,7 @@ def _metadata(model: type[Row], collection: Collection, fed: list[Result]) -> di
     The rest of the account is in data_collections, under the run's id.
     """
     asked = [r for r in fed if r.asked]
-    troubled = [r for r in asked if r.outcome not in GOOD]
+    troubled = [r for r in asked if not r.good]
     table = model.table.name
     metadata: dict[str, Any] = {
         "rows": sum(len(r.rows) for r in fed),
@@ -283,8 +280,3 @@ def _metadata(model: type[Row], collection: Collection, fed: list[Result]) -> di
 
 def _cell(text: str | None) -> str:
     return (text or "").replace("|", "\\|").replace("\n", " ")[:200]
-
-
-def resources() -> Mapping[str, Any]:
-    """What the step needs from Dagster."""
-    return {"warehouse": WarehouseResource(database=str(settings.database()))}

@@ -11,26 +11,23 @@ from typing import Any
 import dagster as dg
 
 from crypto_pipeline import settings
+from crypto_pipeline.groups import BOTH, COLLECTION_JOBS, GROUPS, UI, Group
 from crypto_pipeline.monitoring import dagster_instance
-from crypto_pipeline.monitoring.snapshot import COLLECTIONS, CRONS, SCHEDULES
-from crypto_pipeline.tables import GROUPS, MarketPrice
+from crypto_pipeline.tables import MarketPrice
 from crypto_pipeline.warehouse import Warehouse
 
 TIME_LIMIT = timedelta(minutes=15)
 """A run older than this is dead, whatever its status says: every request has a deadline."""
 
-STALE = timedelta(minutes=30)
-
-
 QUIET = {"loggers": {"console": {"config": {"log_level": "INFO"}}}}
 """Dagster keeps its own events: on a run's stderr as well they are 11 KB more a run."""
 
 
-def _job(name: str, groups: tuple[str, ...], description: str) -> Any:
+def _job(name: str, groups: tuple[Group, ...], description: str) -> Any:
     """An asset job over whole groups; its type has no public name in Dagster."""
     return dg.define_asset_job(
         name,
-        selection=dg.AssetSelection.groups(*groups),
+        selection=dg.AssetSelection.groups(*(group.name for group in groups)),
         description=description,
         executor_def=dg.in_process_executor,
         config=QUIET,
@@ -38,71 +35,60 @@ def _job(name: str, groups: tuple[str, ...], description: str) -> Any:
     )
 
 
-UI = _job(
-    COLLECTIONS["ui"],
-    ("ui",),
-    "Prices, the agreed view of them, gas and sentiment: every 5 minutes",
-)
-HISTORICAL = _job(
-    COLLECTIONS["historical"],
-    ("historical",),
-    "Candles, news, whales, chains, derivatives, DeFi and the whole market: every 15 minutes",
-)
-FULL = _job(COLLECTIONS["both"], GROUPS, "Everything, once")
+_GROUP_JOBS = {
+    group: _job(group.job, (group,), f"{group.about}: every {group.beat.seconds // 60} minutes")
+    for group in GROUPS
+}
+FULL = _job(COLLECTION_JOBS[BOTH], GROUPS, "Everything, once")
 
-JOBS = [UI, HISTORICAL, FULL]
+JOBS = [*_GROUP_JOBS.values(), FULL]
 
 
-def in_the_way(instance: dg.DagsterInstance, job_name: str) -> str | None:
+def why_not_start(instance: dg.DagsterInstance, job_name: str) -> str | None:
     """Why a run of this job should not start now, or None.
 
     A run that died without saying so (the machine went down, the process was killed) is marked
-    failed, so that it silences nothing: one that was at work at once, any other when it has been
+    failed, so that it silences nothing: one that had its lock at once, any other when it has been
     going for longer than TIME_LIMIT.
     """
-    dagster_instance.bury_dead(instance, Warehouse(settings.database()).died, job_name)
+    dagster_instance.fail_dead_runs(instance, Warehouse(settings.database()).died, job_name)
     now = datetime.now(UTC)
-    records = instance.get_run_records(
-        dg.RunsFilter(job_name=job_name, statuses=dagster_instance.OPEN)
-    )
-    for record in records:
+    for record in dagster_instance.open_runs(instance, job_name):
         age = now - record.create_timestamp.astimezone(UTC)
         if age <= TIME_LIMIT:
             return f"run {record.dagster_run.run_id} of {job_name} is still going"
-        instance.report_run_failed(
-            record.dagster_run,
-            f"declared dead: still {record.dagster_run.status.value} after {age}, "
-            f"the limit is {TIME_LIMIT}",
-        )
+        status = record.dagster_run.status.value
+        reason = f"still {status} after {age}, the limit is {TIME_LIMIT}"
+        dagster_instance.fail_run(instance, record, reason)
     return None
 
 
-def _schedule(job: Any, group: str) -> dg.ScheduleDefinition:
+def _schedule(group: Group) -> dg.ScheduleDefinition:
+    job = _GROUP_JOBS[group]
+
     def evaluate(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.SkipReason:
-        reason = in_the_way(context.instance, job.name)
+        reason = why_not_start(context.instance, job.name)
         return dg.SkipReason(reason) if reason else dg.RunRequest()
 
-    cron = settings.cron(group, CRONS[group])
     try:
         return dg.ScheduleDefinition(
-            name=SCHEDULES[group],
+            name=group.schedule,
             job=job,
-            cron_schedule=cron,
+            cron_schedule=settings.cron(group),
             execution_timezone="UTC",
             execution_fn=evaluate,
             default_status=dg.DefaultScheduleStatus.RUNNING,
             description=job.description,
         )
     except dg.DagsterInvalidDefinitionError:
-        raise settings.SettingError(
-            f"{settings.cron_variable(group)}={cron!r} is not a cron expression; "
-            f"the default is {CRONS[group]!r}"
+        raise settings.crons[group].wrong(
+            f"not a cron expression; the default is {group.cron!r}"
         ) from None
 
 
 def build_schedules() -> list[dg.ScheduleDefinition]:
-    """The two schedules, on by default. The second starts two minutes off the first's beat."""
-    return [_schedule(UI, "ui"), _schedule(HISTORICAL, "historical")]
+    """The schedule of each group, on by default."""
+    return [_schedule(group) for group in GROUPS]
 
 
 @dg.sensor(
@@ -115,16 +101,24 @@ def first_collection(context: dg.SensorEvaluationContext) -> dg.RunRequest | dg.
     """Nobody waits for the next quarter of an hour on a first start, or after a long stop."""
     event = context.instance.get_latest_materialization_event(dg.AssetKey(MarketPrice.table.name))
     now = datetime.now(UTC)
+    stale = _stale(now)
     if event:
         age = now - datetime.fromtimestamp(event.timestamp, UTC)
-        if age < STALE:
+        if age < stale:
             return dg.SkipReason(f"{MarketPrice.table.name} was collected {age} ago")
     for job in JOBS:
-        reason = in_the_way(context.instance, job.name)
+        reason = why_not_start(context.instance, job.name)
         if reason:
             return dg.SkipReason(reason)
     tried = float(context.cursor or 0)
-    if now.timestamp() - tried < STALE.total_seconds():
+    if now.timestamp() - tried < stale.total_seconds():
         return dg.SkipReason("tried lately: the schedules go on")
     context.update_cursor(str(now.timestamp()))
     return dg.RunRequest()
+
+
+def _stale(now: datetime) -> timedelta:
+    """From which age on prices are stale; where a slower beat is set, from its second tick on."""
+    ticks = dagster_instance.ticks_after(settings.cron(UI), now)
+    first, second = next(ticks), next(ticks)
+    return max(UI.stale, 2 * (second - first))

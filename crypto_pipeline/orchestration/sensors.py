@@ -1,4 +1,4 @@
-"""The sensors: the books kept, the watch held, and what waits in the spool drained.
+"""The sensors: run records and alerts on their beat, and what waits in the spool drained.
 
 Owns: how often, and what Dagster hears of it.
 Must not know: what is written or looked for. A database that cannot be opened is a reason to wait,
@@ -7,16 +7,14 @@ See https://docs.dagster.io/guides/automate/sensors
 """
 
 import logging
-from pathlib import Path
 
 import dagster as dg
 
 from crypto_pipeline import settings
-from crypto_pipeline.monitoring.alerts import watch
-from crypto_pipeline.monitoring.dagster_instance import OPEN, see
-from crypto_pipeline.monitoring.run_records import keep_books
+from crypto_pipeline.monitoring import alerts, run_records
+from crypto_pipeline.monitoring.dagster_instance import home_of, open_runs, take_snapshot
 from crypto_pipeline.monitoring.snapshot import DRAIN
-from crypto_pipeline.orchestration.assets import WarehouseResource
+from crypto_pipeline.orchestration.resources import WarehouseResource
 from crypto_pipeline.warehouse import Locked, Warehouse, WarehouseError
 
 log = logging.getLogger(__name__)  # the context's log would leave a file a tick
@@ -41,7 +39,7 @@ def record_worker(context: dg.SensorEvaluationContext) -> dg.SkipReason:
     if warehouse.waiting():
         return dg.SkipReason("collections wait in the spool: their runs are recorded after them")
     try:
-        cursor = keep_books(context.instance, warehouse, context.cursor)
+        cursor = run_records.write_run_records(context.instance, warehouse, context.cursor)
     except WarehouseError as problem:
         return dg.SkipReason(f"nothing recorded: {problem}")
     if cursor == context.cursor:
@@ -63,27 +61,26 @@ def drain(context: dg.OpExecutionContext, warehouse: WarehouseResource) -> None:
 @dg.job(
     name=DRAIN,
     executor_def=dg.in_process_executor,
-    description="Writes the collections that wait in the spool; the watch launches it",
+    description="Writes the collections that wait in the spool; a sensor launches it",
 )
 def drain_spool() -> None:
     drain()
 
 
 @dg.sensor(
-    name="watch",
+    name="watch",  # its name since the first release: another would forget its switch and cursor
     job_name=DRAIN,
     minimum_interval_seconds=60,
     default_status=dg.DefaultSensorStatus.RUNNING,
     description="Opens and closes alerts, takes metrics, and drains the spool when it can",
 )
-def watch_sensor(context: dg.SensorEvaluationContext) -> dg.RunRequest | dg.SkipReason:
-    collecting = any(schedule.on for schedule in see(context.instance).collecting)
-    home = Path(context.instance.root_directory)
-    found = watch(_warehouse(), context.cursor, home, collecting=collecting)
+def check_alerts(context: dg.SensorEvaluationContext) -> dg.RunRequest | dg.SkipReason:
+    instance = context.instance
+    collecting = any(schedule.on for schedule in take_snapshot(instance).collecting)
+    found = alerts.check(_warehouse(), context.cursor, home_of(instance), collecting=collecting)
     context.update_cursor(found.cursor)
     for alert in found.opened:
         log.warning("%s: %s %s: %s", alert.severity, alert.kind, alert.subject, alert.message)
-    draining = context.instance.get_runs(dg.RunsFilter(job_name=DRAIN, statuses=OPEN), limit=1)
-    if found.drain and not draining:
+    if found.drain and not open_runs(instance, DRAIN):
         return dg.RunRequest()
     return dg.SkipReason(f"{len(found.opened)} alerts opened, {len(found.closed)} closed")

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from crypto_pipeline.sources.spec import Key, Source
-from crypto_pipeline.sources.values import Said, at, evm_gas, from_hex, one, seconds
+from crypto_pipeline.sources.values import SourceMessage, at, evm_gas, from_hex, one, seconds
 from crypto_pipeline.tables import BlockchainStats, GasPrice, WhaleTransaction
 
 PRICE = {"price": ["eth_gasPrice"]}
@@ -30,7 +30,7 @@ LARGE = {
 def newest_block(body: Any) -> list[Any]:
     """The block of an answer to eth_getBlockByNumber; right at the head it can be null."""
     if at(body, "result") is None:
-        raise Said("the node has no newest block at hand, try again")
+        raise SourceMessage("the node has no newest block at hand, try again")
     return one("result")(body)
 
 
@@ -95,39 +95,41 @@ def node(
 ) -> Source:
     """A node: feeds the pools of its chain's gas (without `calls` it cannot) and newest block."""
     source = Source(f"{chain}_{host}", base, docs=docs, key=key, gap=gap)
-    path = "/{key}" if key and key.path else ""
-    fixed = {"blockchain": chain}
-    if chain in WITHOUT_FEE_MARKET:
-        calls = PRICE
+    about: dict[str, Any] = {
+        "path": "/{key}" if key and key.path else "",
+        "fixed": {"blockchain": chain},
+    }
     if calls is not None:
         source.rpc(
             GasPrice,
-            calls,
-            path=path,
+            PRICE if chain in WITHOUT_FEE_MARKET else calls,
             row=lambda answers: evm_gas(answers["price"], answers.get("history")),
-            fixed=fixed,
             pool=f"{chain}_gas",
+            **about,
         )
     source.endpoint(
         BlockchainStats,
-        path,
         json=block_call(full=False),
         records=newest_block,
         row=height_and_difficulty if chain in MINED else height,
-        fixed=fixed,
         pool=f"{chain}_stats",
+        **about,
     )
     if whales:
-        # A sample: one block, the newest, out of all since the last collection.
-        source.endpoint(
-            WhaleTransaction,
-            path,
-            json=block_call(full=True),
-            records=transactions,
-            row=large_transfer(chain),
-            fixed=fixed | {"symbol": LARGE[chain][0]},
-        )
+        _whales_of(source, chain, **about)
     return source
+
+
+def _whales_of(source: Source, chain: str, path: str, fixed: Mapping[str, Any]) -> None:
+    """A sample: one block, the newest, out of all since the last collection."""
+    source.endpoint(
+        WhaleTransaction,
+        path,
+        json=block_call(full=True),
+        records=transactions,
+        row=large_transfer(chain),
+        fixed={**fixed, "symbol": LARGE[chain][0]},
+    )
 
 
 TATUM = Key(env="TATUM_API_KEY", header="x-api-key", required=False)

@@ -13,7 +13,7 @@ from crypto_pipeline.sources.values import (
     HOUR,
     QUARTER_HOUR,
     STABLECOINS,
-    Said,
+    SourceMessage,
     candle,
     iso,
     millis,
@@ -667,9 +667,9 @@ GMO_COIN = Source(
 
 
 def gmo_data(body: Any) -> list[Any]:
-    """The data of an answer. Raises Said with its words when it says no, as in maintenance."""
+    """The data of an answer. Raises SourceMessage when it says no, as in maintenance."""
     if body["status"] != 0:
-        raise Said("; ".join(m["message_string"] for m in body["messages"]))
+        raise SourceMessage("; ".join(m["message_string"] for m in body["messages"]))
     return list(body["data"])
 
 

@@ -110,6 +110,19 @@ def day(pattern: str = "%Y-%m-%d", **span: float) -> Computed:
     return Computed(lambda at: (at - timedelta(**span)).strftime(pattern))
 
 
+def filled(value: Any, ask: Ask, at: datetime) -> Any:
+    """A declared value with what stands for {each}, and what depends on the time, put in."""
+    if isinstance(value, Computed):
+        return value.compute(at)
+    if isinstance(value, str):
+        return value.replace("{each}", ask.each)
+    if isinstance(value, Mapping):
+        return {name: filled(inner, ask, at) for name, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [filled(inner, ask, at) for inner in value]
+    return value
+
+
 @dataclass(frozen=True, slots=True)
 class Source:
     """A product that answers.
@@ -139,17 +152,15 @@ class Source:
             raise wrong("name", "use lower-case letters, digits and underscores")
         for part, url in (("base", self.base), ("docs", self.docs)):
             split = urlsplit(url)
-            if (
-                split.scheme != "https"
-                or not split.hostname
-                or url.endswith("/") * (part == "base")
-            ):
-                raise wrong(part, f"{url!r} is not an https address without a slash at its end")
+            if split.scheme != "https" or not split.hostname:
+                raise wrong(part, f"{url!r} is not an https address")
+        if self.base.endswith("/"):
+            raise wrong("base", f"{self.base!r} ends in a slash")
         if self.gap < 0:
             raise wrong("gap", f"{self.gap} is negative")
-        for part, cap in (("per_day", self.per_day), ("per_month", self.per_month)):
-            if cap is not None and cap < 1:
-                raise wrong(part, f"{cap} requests: leave it out where no limit is known")
+        for part, quota in (("per_day", self.per_day), ("per_month", self.per_month)):
+            if quota is not None and quota < 1:
+                raise wrong(part, f"{quota} requests: leave it out where no limit is known")
         if self.key:
             places = (self.key.query, self.key.header, self.key.path or None)
             if sum(place is not None for place in places) != 1:
@@ -159,7 +170,7 @@ class Source:
 
     def endpoint(
         self,
-        table: type[Row],
+        model: type[Row],
         path: str,
         *,
         row: RowFunction,
@@ -179,24 +190,11 @@ class Source:
     ) -> "Endpoint":
         """Declare an endpoint of this source; see `Endpoint` for the words."""
         endpoint = Endpoint(
-            source=self,
-            table=table,
-            path=path,
-            row=row,
-            records=records,
-            variant=variant,
-            params=params or {},
-            json=json,
-            headers=headers or {},
-            each=each,
-            fixed=fixed or {},
-            min_interval=min_interval or minutes(5 if table.table.group == "ui" else 15),
-            pool=pool,
-            read=read,
-            conditional=conditional,
-            max_bytes=max_bytes,
-            typical_bytes=typical_bytes,
-        )
+            source=self, model=model, path=path, row=row, records=records, variant=variant,
+            params=params or {}, json=json, headers=headers or {}, each=each, fixed=fixed or {},
+            min_interval=min_interval or model.table.group.beat, pool=pool, read=read,
+            conditional=conditional, max_bytes=max_bytes, typical_bytes=typical_bytes,
+        )  # fmt: skip
         if any(other.id == endpoint.id for other in self.endpoints):
             raise SourceError(f"endpoint {endpoint.id}: declared twice, give one a variant")
         self.endpoints.append(endpoint)
@@ -209,7 +207,7 @@ class Source:
 
     def rpc(
         self,
-        table: type[Row],
+        model: type[Row],
         calls: Mapping[str, Sequence[Any]],
         *,
         path: str = "",
@@ -225,7 +223,7 @@ class Source:
             for i, call in enumerate(calls.values(), 1)
         ]
         return self.endpoint(
-            table,
+            model,
             path,
             row=row,
             records=rpc_results(list(calls)),
@@ -238,6 +236,7 @@ class Source:
 class Endpoint:
     """One kind of request to a source that feeds one table.
 
+    model: the row model of the table it feeds.
     records: where the records lie in the answer: a dotted path to a list ("" is the whole body),
         or a function of the parsed body that yields them.
     row: which row one record is, as a dict of columns. None leaves the record out on purpose;
@@ -254,7 +253,7 @@ class Endpoint:
     """
 
     source: Source = field(repr=False)
-    table: type[Row]
+    model: type[Row]
     path: str
     row: RowFunction = field(repr=False)
     records: Records
@@ -286,7 +285,7 @@ class Endpoint:
             raise wrong("min_interval", f"{self.min_interval} is shorter than a minute")
         if self.typical_bytes is not None and not 0 < self.typical_bytes <= self.max_bytes:
             raise wrong("typical_bytes", f"{self.typical_bytes} is not within 1 and max_bytes")
-        columns = self.table.table.column_names
+        columns = self.model.table.column_names
         fixed = [self.fixed]
         if isinstance(self.each, Pairs):
             fixed += [self.each.asks(["BTC"])[0].fixed]
@@ -295,7 +294,7 @@ class Endpoint:
             if not self.each:
                 raise wrong("each", "is empty")
         for name in {name for columns_known in fixed for name in columns_known} - set(columns):
-            raise wrong("fixed or each", f"{name!r} is no column of {self.table.table.name}")
+            raise wrong("fixed or each", f"{name!r} is no column of {self.model.table.name}")
         if (self.each is None) == ("{each}" in repr((self.path, self.params, self.json))):
             raise wrong("each", "goes with {each} in the path, the params or the body")
         if bool(self.key and self.key.path) != ("{key}" in self.path):
@@ -305,7 +304,7 @@ class Endpoint:
 
     @property
     def id(self) -> str:
-        parts = (self.source.name, self.table.table.name, self.variant)
+        parts = (self.source.name, self.model.table.name, self.variant)
         return ".".join(part for part in parts if part)
 
     @property
@@ -315,6 +314,13 @@ class Endpoint:
     @property
     def url(self) -> str:
         return self.path if "://" in self.path else self.source.base + self.path
+
+    def question(self, at: datetime) -> tuple[str, ...]:
+        """What it asks, and for which table; two sources never ask the same."""
+        url = urlsplit(self.url)
+        place = f"{url.netloc.lower()}{url.path.rstrip('/')}"
+        about = (self.params, self.json, self.headers, self.each)
+        return (self.model.table.name, place, *(repr(filled(value, Ask(), at)) for value in about))
 
     def asks(self, symbols: Sequence[str] = MAJORS) -> list[Ask]:
         """The requests it takes to ask this endpoint once."""

@@ -39,8 +39,8 @@ _TICKERS = {"XBT": "BTC", "XXBT": "BTC", "XDG": "DOGE", "XXDG": "DOGE"}
 _EARLIEST = datetime(2009, 1, 3, tzinfo=UTC)
 
 
-class Said(Exception):
-    """The source answered in words instead of records; the words are the message."""
+class SourceMessage(Exception):
+    """The source answered with a message instead of records."""
 
 
 # Numbers
@@ -186,6 +186,13 @@ def split_pair(pair: str, quotes: tuple[str, ...] = QUOTES) -> tuple[str, str]:
     raise ValueError(f"{pair!r} ends in no known quote")
 
 
+def _split_or_none(pair: str, quotes: tuple[str, ...]) -> tuple[str, str] | None:
+    try:
+        return split_pair(pair, quotes)
+    except ValueError:
+        return None
+
+
 @lru_cache(64)
 def _longest_first(quotes: tuple[str, ...]) -> list[str]:
     return sorted(quotes, key=len, reverse=True)
@@ -211,13 +218,10 @@ def ticker(
     never traded) is left out; so is a joined name that ends in no known quote. The change comes as
     percent, or is computed from the price 24 hours ago in `opened`.
     """
-    if isinstance(pair, str):
-        try:
-            base, quote = split_pair(pair, quotes)
-        except ValueError:
-            return None
-    else:
-        base, quote = pair
+    split = _split_or_none(pair, quotes) if isinstance(pair, str) else pair
+    if split is None:
+        return None
+    base, quote = split
     quote = ticker_name(quote)
     last = nonzero(price)
     if quote not in DOLLARS or last is None:
@@ -240,7 +244,7 @@ def coin(
     name: str | None,
     price: Any,
     *,
-    cap: Any = None,
+    market_cap: Any = None,
     volume: Any = None,
     change_pct: Any = None,
     at: datetime | None = None,
@@ -258,7 +262,7 @@ def coin(
         "name": name or None,
         "quote": "USD",
         "price_usd": last,
-        "market_cap": nonzero(cap),
+        "market_cap": nonzero(market_cap),
         "volume_24h": number(volume),
         "price_change_24h": number(change_pct),
         "source_at": at,
@@ -480,7 +484,7 @@ def udf_candles(body: Any) -> list[Any]:
 def rpc_results(names: list[str]) -> Callable[[Any], Iterable[Any]]:
     """One record {name: result} from a JSON-RPC answer, whose parts may come in any order.
 
-    Raises Said with the node's words when a call failed.
+    Raises SourceMessage with the node's words when a call failed.
     """
 
     def records(body: Any) -> Iterable[Any]:
@@ -490,7 +494,7 @@ def rpc_results(names: list[str]) -> Callable[[Any], Iterable[Any]]:
             if isinstance(answer, Mapping) and answer.get("error"):
                 error = answer["error"]
                 words = error.get("message") if isinstance(error, Mapping) else error
-                raise Said(f"JSON-RPC error: {words or error}")
+                raise SourceMessage(f"JSON-RPC error: {words or error}")
             number_of_call = int(answer.get("id") or 1)
             results[names[number_of_call - 1]] = answer["result"]
         lacking = [name for name in names if name not in results]

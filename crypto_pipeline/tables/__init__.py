@@ -4,6 +4,7 @@ From a row model come the DDL, the comments in the file, the validator, Dagster'
 and the generated reference.
 """
 
+from crypto_pipeline.groups import Group
 from crypto_pipeline.tables.chain import (
     BlockchainStats,
     DefiTvl,
@@ -27,6 +28,7 @@ from crypto_pipeline.tables.market import (
     Candle,
     GlobalMarket,
     MarketPrice,
+    RejectedVoice,
     TrendingCoin,
 )
 from crypto_pipeline.tables.news import NewsArticle, SentimentMetric
@@ -89,14 +91,16 @@ MANAGEMENT: tuple[type[Row], ...] = (
 )
 """The tables collections and sensors keep about the pipeline itself."""
 
-TABLES: dict[str, type[Row]] = {model.table.name: model for model in (*DATA, *MANAGEMENT)}
 
-GROUPS = ("ui", "historical")
-"""Asset groups, one schedule each."""
+def of_group(group: Group) -> tuple[type[Row], ...]:
+    """The tables that are collected together."""
+    return tuple(model for model in DATA if model.table.collected_in is group)
+
+
+TABLES: dict[str, type[Row]] = {model.table.name: model for model in (*DATA, *MANAGEMENT)}
 
 __all__ = [
     "DATA",
-    "GROUPS",
     "MANAGEMENT",
     "TABLES",
     "VIEWS",
@@ -120,6 +124,7 @@ __all__ = [
     "Provider",
     "RateLimitUsage",
     "RejectedRow",
+    "RejectedVoice",
     "RotationChange",
     "RotationState",
     "Row",
@@ -136,4 +141,5 @@ __all__ = [
     "View",
     "WhaleTransaction",
     "WorkerRun",
+    "of_group",
 ]

@@ -2,6 +2,7 @@
 
 from datetime import timedelta
 
+from crypto_pipeline.groups import HISTORICAL, UI
 from crypto_pipeline.tables.spec import (
     Amount,
     Change,
@@ -19,7 +20,7 @@ from crypto_pipeline.tables.spec import (
 class GasPrice(
     Row,
     table="gas_prices",
-    group="ui",
+    group=UI,
     time="timestamp",
     key=("source", "blockchain", "collection_id"),
     any_of=("gas_price_gwei", "standard_gas_price"),
@@ -47,7 +48,7 @@ class GasPrice(
 class BlockchainStats(
     Row,
     table="blockchain_stats",
-    group="historical",
+    group=HISTORICAL,
     time="timestamp",
     key=("source", "blockchain", "collection_id"),
     any_of=("latest_block", "total_transactions", "network_hashrate", "mempool_transactions"),
@@ -74,7 +75,7 @@ class BlockchainStats(
 class WhaleTransaction(
     Row,
     table="whale_transactions",
-    group="historical",
+    group=HISTORICAL,
     write="insert",
     key=("blockchain", "transaction_hash"),
     time="timestamp",
@@ -103,7 +104,7 @@ class WhaleTransaction(
 class DefiTvl(
     Row,
     table="defi_tvl",
-    group="historical",
+    group=HISTORICAL,
     time="timestamp",
     key=("source", "scope", "source_id", "collection_id"),
 ):
@@ -124,7 +125,7 @@ class DefiTvl(
 class StablecoinSupply(
     Row,
     table="stablecoin_supply",
-    group="historical",
+    group=HISTORICAL,
     time="timestamp",
     key=("source", "source_id", "collection_id"),
 ):

@@ -4,6 +4,7 @@ from typing import Annotated
 
 from pydantic import Field
 
+from crypto_pipeline.groups import HISTORICAL
 from crypto_pipeline.tables.spec import (
     Amount,
     Positive,
@@ -21,7 +22,7 @@ Rate = Annotated[float, Field(ge=-1, le=1, allow_inf_nan=False)]
 class FundingRate(
     Row,
     table="funding_rates",
-    group="historical",
+    group=HISTORICAL,
     time="timestamp",
     key=("exchange", "source_id", "collection_id"),
     universe=True,
@@ -46,7 +47,7 @@ class FundingRate(
 class OpenInterest(
     Row,
     table="open_interest",
-    group="historical",
+    group=HISTORICAL,
     time="timestamp",
     key=("exchange", "source_id", "collection_id"),
     any_of=("open_interest", "open_interest_usd"),

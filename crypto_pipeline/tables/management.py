@@ -2,6 +2,8 @@
 
 from datetime import timedelta
 
+from crypto_pipeline.groups import CollectionType
+from crypto_pipeline.tables.outcomes import SKIPPED, Outcome, Skip
 from crypto_pipeline.tables.spec import (
     Amount,
     Count,
@@ -12,10 +14,11 @@ from crypto_pipeline.tables.spec import (
     Time,
     column,
     optional,
+    words_of,
 )
 
 
-class Provider(Row, table="providers", group="management", write="replace", key=("source",)):
+class Provider(Row, table="providers", write="replace", key=("source",)):
     """One source as it is declared now: where it is, what it feeds, which key it takes."""
 
     source: Text = column("Name of the source")
@@ -30,7 +33,6 @@ class Provider(Row, table="providers", group="management", write="replace", key=
 class ConnectionAttempt(
     Row,
     table="connection_attempts",
-    group="management",
     time="started_at",
     key=(),
     keep=timedelta(days=30),
@@ -53,7 +55,6 @@ class ConnectionAttempt(
 class DataCollection(
     Row,
     table="data_collections",
-    group="management",
     time="started_at",
     key=("collection_id", "endpoint"),
     keep=timedelta(days=30),
@@ -67,11 +68,12 @@ class DataCollection(
     endpoint: Text = column("Endpoint, source.table or source.table.variant")
     source: Text = column("Name of the source")
     feeds: Text = column("Table it feeds")
-    collection_type: Text = column("ui, historical, both or manual")
-    outcome: Text = column(
-        "ok, unchanged, empty, throttled, refused, unreachable, changed or skipped"
+    collection_type: CollectionType = column(words_of(CollectionType))
+    outcome: Outcome = column(words_of(Outcome))
+    skip: Skip | None = optional(
+        f"Why it was not asked, when the outcome is {SKIPPED}: {words_of(Skip)}"
     )
-    reason: Text | None = optional("Why, when the outcome is not ok")
+    reason: Text | None = optional("Why, in words, when the outcome is not ok")
     records: Count = column("Records in the answer")
     rows: Count = column("Records that became rows")
     left_out: Count = column("Records left out on purpose: other quotes, unfinished candles, …")
@@ -84,14 +86,12 @@ class DataCollection(
     collection_id: Text = column("The collection (Dagster run)")
 
 
-class SourceHealth(
-    Row, table="source_health", group="management", write="upsert", key=("endpoint",)
-):
+class SourceHealth(Row, table="source_health", write="upsert", key=("endpoint",)):
     """What is remembered of an endpoint between collections: when to ask it, and how."""
 
     endpoint: Text = column("Endpoint, source.table or source.table.variant")
     source: Text = column("Name of the source")
-    outcome: Text = column("How it ended when it was asked last")
+    outcome: Outcome = column("How it ended when it was asked last")
     reason: Text | None = optional("Why, when the outcome is not ok")
     circuit: Text = column("closed (asked when due) or open (resting after failures)")
     consecutive_failures: Count = column("Failures since the last success")
@@ -106,7 +106,6 @@ class SourceHealth(
 class RejectedRow(
     Row,
     table="rejected_rows",
-    group="management",
     time="rejected_at",
     key=(),
     keep=timedelta(days=30),
@@ -126,7 +125,7 @@ class RejectedRow(
     collection_id: Text = column("The collection (Dagster run) that refused it")
 
 
-class Coin(Row, table="coins", group="management", write="upsert", key=("source", "source_id")):
+class Coin(Row, table="coins", write="upsert", key=("source", "source_id")):
     """Identity: which coin a source means by an id, and how big it is.
 
     Built from market_prices by sources that know market capitalisations. Tickers repeat; the coin
@@ -143,9 +142,7 @@ class Coin(Row, table="coins", group="management", write="upsert", key=("source"
     updated_at: Time = column("When it was last seen")
 
 
-class SchemaMigration(
-    Row, table="schema_migrations", group="management", write="insert", key=("version",)
-):
+class SchemaMigration(Row, table="schema_migrations", write="insert", key=("version",)):
     """One change of the layout of this file, in order."""
 
     version: Count = column("Number of the change, the highest is the file's version")

@@ -5,18 +5,23 @@ from typing import Self
 
 from pydantic import model_validator
 
+from crypto_pipeline.groups import HISTORICAL, UI
+from crypto_pipeline.tables.outcomes import Rejection
 from crypto_pipeline.tables.spec import (
     Amount,
     Change,
     Count,
+    Number,
     Positive,
     Row,
     Share,
+    Struct,
     Symbol,
     Text,
     Time,
     column,
     optional,
+    words_of,
 )
 
 INTERVALS = {"1m": 60, "5m": 300, "15m": 900, "1h": 3600, "4h": 14400, "1d": 86400}
@@ -26,7 +31,7 @@ INTERVALS = {"1m": 60, "5m": 300, "15m": 900, "1h": 3600, "4h": 14400, "1d": 864
 class MarketPrice(
     Row,
     table="market_prices",
-    group="ui",
+    group=UI,
     write="append",
     key=("source", "source_id", "quote", "collection_id"),
     time="timestamp",
@@ -59,9 +64,16 @@ class MarketPrice(
     collection_id: Text = column("The collection (Dagster run) that wrote it", fill="collection_id")
 
 
-class CachedMarketData(
-    Row, table="cached_market_data", group="ui", write="replace", key=("symbol",)
-):
+class RejectedVoice(Struct):
+    """One source that is left out of an agreed price."""
+
+    source: Text = column("which source")
+    price_usd: Positive = column("its price", unit="USD")
+    off_pct: Number = column("how far that is from the centre of all voices", unit="%")
+    why: Rejection = column(words_of(Rejection))
+
+
+class CachedMarketData(Row, table="cached_market_data", group=UI, write="replace", key=("symbol",)):
     """The latest agreed view of a coin: the median over sources, outliers rejected and named.
 
     Where a source lists several coins under one ticker, its biggest by market capitalisation
@@ -85,14 +97,12 @@ class CachedMarketData(
     )
     sources: Count = column("How many sources agreed")
     spread_pct: Amount = column("Highest over lowest agreeing price, minus one", unit="%")
-    rejected: list[str] = column("Sources left out of the median, each with its price and why")
+    rejected: list[RejectedVoice] = column("Sources left out of the median")
     provider: Text = column("The agreeing sources, comma separated")
     fetched_at: Time = column("When the newest of the agreeing prices was observed")
 
 
-class AgreedRange(
-    Row, table="agreed_ranges", group="management", write="upsert", key=("symbol", "hour")
-):
+class AgreedRange(Row, table="agreed_ranges", write="upsert", key=("symbol", "hour")):
     """Highest and lowest agreeing price of a coin within one hour, for the last day.
 
     From these come the high and low of cached_market_data.
@@ -107,7 +117,7 @@ class AgreedRange(
 class Candle(
     Row,
     table="cached_ohlc",
-    group="historical",
+    group=HISTORICAL,
     write="upsert",
     key=("provider", "symbol", "interval", "timestamp"),
     time="timestamp",
@@ -151,7 +161,7 @@ class Candle(
 class GlobalMarket(
     Row,
     table="global_market",
-    group="historical",
+    group=HISTORICAL,
     time="timestamp",
     key=("source", "collection_id"),
     any_of=("total_market_cap_usd", "total_volume_24h_usd", "btc_dominance_pct"),
@@ -183,7 +193,7 @@ class GlobalMarket(
 class TrendingCoin(
     Row,
     table="trending_coins",
-    group="historical",
+    group=HISTORICAL,
     time="timestamp",
     key=("source", "source_id", "collection_id"),
 ):

@@ -2,6 +2,7 @@
 
 from datetime import timedelta
 
+from crypto_pipeline.groups import HISTORICAL, UI
 from crypto_pipeline.tables.spec import (
     Number,
     Row,
@@ -14,7 +15,7 @@ from crypto_pipeline.tables.spec import (
 
 
 class NewsArticle(
-    Row, table="news_articles", group="historical", write="insert", key=("url",), time="created_at"
+    Row, table="news_articles", group=HISTORICAL, write="insert", key=("url",), time="created_at"
 ):
     """One article, announcement or press release, stored once.
 
@@ -37,7 +38,7 @@ class NewsArticle(
 class SentimentMetric(
     Row,
     table="sentiment_metrics",
-    group="ui",
+    group=UI,
     write="insert",
     key=("source", "metric_name", "symbol", "timestamp", "value"),
     time="timestamp",

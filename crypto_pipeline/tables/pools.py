@@ -1,9 +1,10 @@
 """Tables about pools: which sources stand in for one another, which answers, what they may cost."""
 
+from crypto_pipeline.tables.outcomes import Outcome
 from crypto_pipeline.tables.spec import Count, Row, Text, Time, column, optional
 
 
-class SourcePool(Row, table="source_pools", group="management", write="replace", key=("pool",)):
+class SourcePool(Row, table="source_pools", write="replace", key=("pool",)):
     """One pool as it is declared now: endpoints that stand in for one another."""
 
     pool: Text = column("Name of the pool")
@@ -14,9 +15,7 @@ class SourcePool(Row, table="source_pools", group="management", write="replace",
     )
 
 
-class PoolMember(
-    Row, table="pool_members", group="management", write="replace", key=("pool", "endpoint")
-):
+class PoolMember(Row, table="pool_members", write="replace", key=("pool", "endpoint")):
     """One endpoint of a pool, and its place in the order they are asked in."""
 
     pool: Text = column("Name of the pool")
@@ -26,7 +25,7 @@ class PoolMember(
     key_required: bool = column("Whether it is passed over without its API key")
 
 
-class RotationState(Row, table="rotation_state", group="management", write="upsert", key=("pool",)):
+class RotationState(Row, table="rotation_state", write="upsert", key=("pool",)):
     """Which member of a pool answers now.
 
     When every member failed the endpoint is the one that answered last, and the outcome is that of
@@ -36,12 +35,12 @@ class RotationState(Row, table="rotation_state", group="management", write="upse
     pool: Text = column("Name of the pool")
     endpoint: Text | None = optional("Member that answered last, NULL when none ever did")
     since: Time | None = optional("Since when it has been that one")
-    outcome: Text = column("How the member asked last ended")
+    outcome: Outcome = column("How the member asked last ended")
     reason: Text | None = optional("Why, when the outcome is not ok")
     asked_at: Time = column("When the pool was asked last")
 
 
-class RotationChange(Row, table="rotation_history", group="management", time="changed_at", key=()):
+class RotationChange(Row, table="rotation_history", time="changed_at", key=()):
     """One change of the member that answers for a pool, and why."""
 
     pool: Text = column("Name of the pool")
@@ -55,7 +54,6 @@ class RotationChange(Row, table="rotation_history", group="management", time="ch
 class RateLimitUsage(
     Row,
     table="rate_limit_usage",
-    group="management",
     write="upsert",
     key=("source", "period", "window_start"),
 ):

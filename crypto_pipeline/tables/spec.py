@@ -6,12 +6,14 @@ Must not know: any table by name, sources, DuckDB, Dagster.
 
 import types
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Annotated, Any, ClassVar, Literal, Union, get_args, get_origin
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, JsonValue, Strict
 from pydantic.fields import FieldInfo
+
+from crypto_pipeline.groups import Group
 
 Write = Literal["append", "insert", "upsert", "replace"]
 """append: every row; insert: rows whose key is new; upsert: new or changed; replace: the whole."""
@@ -41,6 +43,12 @@ _DUCKDB_TYPES: Mapping[Any, str] = {
 
 class TableError(ValueError):
     """A table is declared wrongly; raised at import, names the table and the column."""
+
+
+class Struct(BaseModel):
+    """What a column may hold a list of: fields that are declared with `column` like a row's."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 def column(
@@ -86,11 +94,12 @@ class Column:
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """What a table is, apart from its columns: group, key, how rows are written, and for how long
-    they are kept (None: for ever)."""
+    """What a table is, apart from its columns: key, how rows are written, and for how long they are
+    kept (None: for ever). collected_in: the group it is collected with, None for what the pipeline
+    keeps about itself."""
 
     name: str
-    group: str
+    collected_in: Group | None
     write: Write
     key: tuple[str, ...]
     time: str | None
@@ -99,16 +108,37 @@ class Table:
     universe: bool
     any_of: tuple[str, ...]
     columns: tuple[Column, ...]
-    summary: str
     description: str
-    fills: Mapping[Fill, tuple[str, ...]] = field(repr=False)
+
+    def __post_init__(self) -> None:
+        def wrong(why: str) -> TableError:
+            return TableError(f"table {self.name}: {why}")
+
+        names = self.column_names
+        for name in (*self.key, *self.any_of, *([self.time] if self.time else [])):
+            if name not in names:
+                raise wrong(f"no column {name!r} (has: {', '.join(names)})")
+        if self.write != "append" and not self.key:
+            raise wrong(f"write={self.write!r} needs a key")
+        if (self.window or self.keep) and not self.time:
+            raise wrong("a window needs the time column it is measured on")
+        if not self.description:
+            raise wrong("a docstring says what one row is")
+
+    @property
+    def group(self) -> Group:
+        """The group it is collected with. Raises TableError for a table that no source feeds."""
+        if self.collected_in is None:
+            raise TableError(f"table {self.name}: is of no group, the pipeline itself fills it")
+        return self.collected_in
 
     @property
     def column_names(self) -> tuple[str, ...]:
         return tuple(c.name for c in self.columns)
 
     def filled_by(self, fill: Fill) -> tuple[str, ...]:
-        return self.fills.get(fill, ())
+        """The columns that the engine fills with this, where a source's row function does not."""
+        return tuple(c.name for c in self.columns if c.fill == fill)
 
 
 class Row(BaseModel):
@@ -130,7 +160,7 @@ class Row(BaseModel):
         cls,
         *,
         table: str,
-        group: str,
+        group: Group | None = None,
         write: Write = "append",
         key: tuple[str, ...] = (),
         time: str | None = None,
@@ -139,25 +169,9 @@ class Row(BaseModel):
         universe: bool = False,
         any_of: tuple[str, ...] = (),
     ) -> None:
-        columns = tuple(_columns(table, cls.model_fields))
-        names = [c.name for c in columns]
-        for asked in (*key, *any_of, *([time] if time else [])):
-            if asked not in names:
-                raise TableError(f"table {table}: no column {asked!r} (has: {', '.join(names)})")
-        if write != "append" and not key:
-            raise TableError(f"table {table}: write={write!r} needs a key")
-        if (window or keep) and not time:
-            raise TableError(f"table {table}: a window needs the time column it is measured on")
-        description = " ".join((cls.__doc__ or "").split())
-        if not description:
-            raise TableError(f"table {table}: a docstring says what one row is")
-        fills: dict[Fill, tuple[str, ...]] = {}
-        for c in columns:
-            if c.fill:
-                fills[c.fill] = (*fills.get(c.fill, ()), c.name)
         cls.table = Table(
             name=table,
-            group=group,
+            collected_in=group,
             write=write,
             key=key,
             time=time,
@@ -165,10 +179,8 @@ class Row(BaseModel):
             keep=keep,
             universe=universe,
             any_of=any_of,
-            columns=columns,
-            summary=description.split(". ")[0].rstrip(".") + ".",
-            description=description,
-            fills=fills,
+            columns=tuple(_columns(table, cls.model_fields)),
+            description=" ".join((cls.__doc__ or "").split()),
         )
 
     def finished(self, observed_at: datetime) -> bool:
@@ -189,19 +201,49 @@ def _columns(table: str, fields: Mapping[str, FieldInfo]) -> Iterator[Column]:
         if not isinstance(about, dict) or not info.description:
             raise TableError(f"table {table}: column {name!r} is not declared with column()")
         kind, nullable = _unwrap(info.annotation)
-        if kind not in _DUCKDB_TYPES:
-            raise TableError(f"table {table}: column {name!r} has no DuckDB type for {kind!r}")
+        struct = _struct(kind)
+        inner = tuple(_columns(table, struct.model_fields)) if struct else ()
         fill, unit, decimals = about["fill"], about["unit"], about["decimals"]
         yield Column(
             name=name,
-            type=_DUCKDB_TYPES[kind],
+            type=_duckdb_type(table, name, kind, inner),
             nullable=nullable,
-            description=info.description,
+            description=_description(info.description, inner),
             unit=unit if isinstance(unit, str) else None,
             decimals=decimals if isinstance(decimals, int) else None,
             fill=fill,  # type: ignore[arg-type]
             bounds=_bounds(info),
         )
+
+
+def _struct(kind: Any) -> type[Struct] | None:
+    """The Struct that a column of this kind holds a list of."""
+    inner = get_args(kind)[0] if get_origin(kind) is list else None
+    return inner if isinstance(inner, type) and issubclass(inner, Struct) else None
+
+
+def _duckdb_type(table: str, column: str, kind: Any, fields: tuple[Column, ...]) -> str:
+    if fields:
+        return "STRUCT(" + ", ".join(f"{c.name} {c.type}" for c in fields) + ")[]"
+    if get_origin(kind) is Literal:
+        return "VARCHAR"
+    if kind not in _DUCKDB_TYPES:
+        raise TableError(f"table {table}: column {column!r} has no DuckDB type for {kind!r}")
+    return _DUCKDB_TYPES[kind]
+
+
+def _description(description: str, fields: tuple[Column, ...]) -> str:
+    """What a column means; of a list of structs, each field as well."""
+    if not fields:
+        return description
+    meanings = (f"{c.name}: {c.description}" + (f" [{c.unit}]" if c.unit else "") for c in fields)
+    return f"{description}. " + "; ".join(meanings)
+
+
+def words_of(kind: Any) -> str:
+    """The values of a Literal in words: "a, b or c"."""
+    *others, last = get_args(kind)
+    return f"{', '.join(others)} or {last}" if others else str(last)
 
 
 def _unwrap(annotation: Any) -> tuple[Any, bool]:

@@ -1,101 +1,142 @@
-"""Views: what can be computed is not stored twice. Each is declared once: name, meaning, SQL."""
+"""Views: what can be computed is not stored twice.
+
+Owns: each column of a view, once: its name, what it means, the SQL that computes it.
+"""
 
 from dataclasses import dataclass
+
+from crypto_pipeline.groups import BOTH, GROUPS
+
+
+@dataclass(frozen=True, slots=True)
+class ViewColumn:
+    """One column of a view: what it means, and the SQL that computes it."""
+
+    name: str
+    meaning: str
+    sql: str
 
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """One view of the warehouse, with what each of its columns means."""
+    """One view of the warehouse over one table."""
 
     name: str
     description: str
-    columns: tuple[tuple[str, str], ...]
-    sql: str
+    table: str
+    columns: tuple[ViewColumn, ...]
 
+    @property
+    def sql(self) -> str:
+        """The SELECT that the view stands for."""
+        columns = ",\n    ".join(f"{c.sql} AS {c.name}" for c in self.columns)
+        return f"SELECT\n    {columns}\nFROM {self.table}"
+
+
+def _each(name: str, meaning: str, sql: str) -> list[ViewColumn]:
+    """A column for each group: {g} stands for its name, {is_g} for "the run collected it"."""
+    columns = []
+    for group in GROUPS:
+        is_g = f"collection_type IN ('{group.name}', '{BOTH}')"
+        words = (text.format(g=group.name, is_g=is_g) for text in (name, meaning, sql))
+        columns.append(ViewColumn(*words))
+    return columns
+
+
+_RECORDS = " + ".join(f"{group.name}_records" for group in GROUPS)
+
+_COLLECTIONS = ("Finished collections of the group {g}", "count(*) FILTER ({is_g})")
+_LAST = _each(
+    "last_{g}_collection",
+    "When a {g} collection ended last",
+    "max(finished_at) FILTER ({is_g})",
+)
+_TOTAL = ViewColumn(
+    "total_records_saved",
+    "Rows that were new to the data tables",
+    f"coalesce(sum({_RECORDS}), 0)::BIGINT",
+)
 
 WORKER_STATUS = View(
     "worker_status",
     "The worker in one row: whether its schedules are on, what it saved, what went wrong lately. "
     "The sensors keep it a minute fresh; crypto-pipeline status asks Dagster itself.",
+    "worker_runs",
     (
-        ("schedules_enabled", "How many of the schedules are on"),
-        ("ui_collections", "Finished collections of the group ui"),
-        ("historical_collections", "Finished collections of the group historical"),
-        ("total_records_saved", "Rows that were new to the data tables"),
-        ("last_ui_collection", "When a ui collection ended last"),
-        ("last_historical_collection", "When a historical collection ended last"),
-        ("recent_errors", "What failed in the last 24 hours, newest first, at most ten"),
-        ("open_alerts", "Alerts that are open"),
-        ("next_tick_at", "When a schedule ticks next"),
+        ViewColumn(
+            "schedules_enabled",
+            "How many of the schedules are on",
+            "(SELECT count(*) FROM schedule_config WHERE enabled)",
+        ),
+        *_each("{g}_collections", *_COLLECTIONS),
+        _TOTAL,
+        *_LAST,
+        ViewColumn(
+            "recent_errors",
+            "What failed in the last 24 hours, newest first, at most ten",
+            "(SELECT coalesce(list(failure), []) FROM ("
+            "SELECT kind || ' ' || name || ': ' || message AS failure FROM failure_logs "
+            "WHERE failed_at > now() - INTERVAL 24 HOUR ORDER BY failed_at DESC LIMIT 10))",
+        ),
+        ViewColumn(
+            "open_alerts",
+            "Alerts that are open",
+            "(SELECT count(*) FROM alerts WHERE closed_at IS NULL)",
+        ),
+        ViewColumn(
+            "next_tick_at",
+            "When a schedule ticks next",
+            "(SELECT min(next_tick_at) FROM schedule_config WHERE enabled)",
+        ),
     ),
-    """
-SELECT
-    (SELECT count(*) FROM schedule_config WHERE enabled) AS schedules_enabled,
-    count(*) FILTER (collection_type IN ('ui', 'both')) AS ui_collections,
-    count(*) FILTER (collection_type IN ('historical', 'both')) AS historical_collections,
-    coalesce(sum(ui_records + historical_records), 0)::BIGINT AS total_records_saved,
-    max(finished_at) FILTER (collection_type IN ('ui', 'both')) AS last_ui_collection,
-    max(finished_at) FILTER (collection_type IN ('historical', 'both'))
-        AS last_historical_collection,
-    (SELECT coalesce(list(said), []) FROM (
-        SELECT kind || ' ' || name || ': ' || message AS said FROM failure_logs
-        WHERE failed_at > now() - INTERVAL 24 HOUR ORDER BY failed_at DESC LIMIT 10
-    )) AS recent_errors,
-    (SELECT count(*) FROM alerts WHERE closed_at IS NULL) AS open_alerts,
-    (SELECT min(next_tick_at) FROM schedule_config WHERE enabled) AS next_tick_at
-FROM worker_runs
-""",
 )
 
 WORKER_STATS = View(
     "worker_stats",
     "All that the worker ever did, in one row. Records of the group ui are divided by collections "
     "of the group ui, historical ones by historical ones; a full collection is one of each.",
+    "worker_runs",
     (
-        ("total_ui_collections", "Finished collections of the group ui"),
-        ("total_historical_collections", "Finished collections of the group historical"),
-        ("failed_ui_collections", "Of these, those that did not succeed"),
-        ("failed_historical_collections", "Of these, those that did not succeed"),
-        ("total_records_saved", "Rows that were new to the data tables"),
-        ("ui_records_saved", "Rows new to the tables of the group ui"),
-        ("historical_records_saved", "Rows new to the tables of the group historical"),
-        ("average_records_per_ui_collection", "ui rows by ui collections"),
-        ("average_records_per_historical_collection", "historical rows by historical collections"),
-        ("average_seconds_per_ui_collection", "Of the collections of ui alone"),
-        ("average_seconds_per_historical_collection", "Of the collections of historical alone"),
-        ("endpoints_asked", "Endpoints that were asked, over all runs"),
-        ("endpoints_answered", "Endpoints that answered, over all runs"),
-        ("first_collection", "When the first collection began"),
-        ("last_ui_collection", "When a ui collection ended last"),
-        ("last_historical_collection", "When a historical collection ended last"),
+        *_each("total_{g}_collections", *_COLLECTIONS),
+        *_each(
+            "failed_{g}_collections",
+            "Of these, those that did not succeed",
+            "count(*) FILTER ({is_g} AND status <> 'SUCCESS')",
+        ),
+        _TOTAL,
+        *_each(
+            "{g}_records_saved",
+            "Rows new to the tables of the group {g}",
+            "coalesce(sum({g}_records), 0)::BIGINT",
+        ),
+        *_each(
+            "average_records_per_{g}_collection",
+            "{g} rows by {g} collections",
+            "avg({g}_records) FILTER ({is_g})",
+        ),
+        *_each(
+            "average_seconds_per_{g}_collection",
+            "Of the collections of {g} alone",
+            "avg(duration_s) FILTER (collection_type = '{g}')",
+        ),
+        ViewColumn(
+            "endpoints_asked",
+            "Endpoints that were asked, over all runs",
+            "coalesce(sum(endpoints_asked), 0)::BIGINT",
+        ),
+        ViewColumn(
+            "endpoints_answered",
+            "Endpoints that answered, over all runs",
+            "coalesce(sum(endpoints_answered), 0)::BIGINT",
+        ),
+        ViewColumn(
+            "first_collection",
+            "When the first collection began",
+            "min(created_at) FILTER (collection_type <> 'manual')",
+        ),
+        *_LAST,
     ),
-    """
-WITH run AS (
-    SELECT *,
-        collection_type IN ('ui', 'both') AS ui,
-        collection_type IN ('historical', 'both') AS historical
-    FROM worker_runs
-)
-SELECT
-    count(*) FILTER (ui) AS total_ui_collections,
-    count(*) FILTER (historical) AS total_historical_collections,
-    count(*) FILTER (ui AND status <> 'SUCCESS') AS failed_ui_collections,
-    count(*) FILTER (historical AND status <> 'SUCCESS') AS failed_historical_collections,
-    coalesce(sum(ui_records + historical_records), 0)::BIGINT AS total_records_saved,
-    coalesce(sum(ui_records), 0)::BIGINT AS ui_records_saved,
-    coalesce(sum(historical_records), 0)::BIGINT AS historical_records_saved,
-    avg(ui_records) FILTER (ui) AS average_records_per_ui_collection,
-    avg(historical_records) FILTER (historical) AS average_records_per_historical_collection,
-    avg(duration_s) FILTER (collection_type = 'ui') AS average_seconds_per_ui_collection,
-    avg(duration_s) FILTER (collection_type = 'historical')
-        AS average_seconds_per_historical_collection,
-    coalesce(sum(endpoints_asked), 0)::BIGINT AS endpoints_asked,
-    coalesce(sum(endpoints_answered), 0)::BIGINT AS endpoints_answered,
-    min(created_at) FILTER (ui OR historical) AS first_collection,
-    max(finished_at) FILTER (ui) AS last_ui_collection,
-    max(finished_at) FILTER (historical) AS last_historical_collection
-FROM run
-""",
 )
 
 VIEWS: tuple[View, ...] = (WORKER_STATUS, WORKER_STATS)
+"""Every view, in the order of the reference."""

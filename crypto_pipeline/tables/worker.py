@@ -6,13 +6,13 @@ and stays when that history is pruned.
 
 from datetime import timedelta
 
-from crypto_pipeline.tables.spec import Amount, Count, Row, Text, Time, column, optional
+from crypto_pipeline.groups import CollectionType
+from crypto_pipeline.tables.spec import Amount, Count, Row, Text, Time, column, optional, words_of
 
 
 class WorkerRun(
     Row,
     table="worker_runs",
-    group="management",
     write="upsert",
     key=("run_id",),
     time="created_at",
@@ -24,7 +24,9 @@ class WorkerRun(
 
     run_id: Text = column("Dagster's id of the run; the collection_id of what it collected")
     job: Text = column("Job it was a run of")
-    collection_type: Text | None = optional("ui, historical, both or manual; NULL for other jobs")
+    collection_type: CollectionType | None = optional(
+        f"{words_of(CollectionType)}; NULL for other jobs"
+    )
     status: Text = column("SUCCESS, FAILURE or CANCELED")
     launched_by: Text = column("schedule or sensor with its name, else manual")
     created_at: Time = column("When it was asked for")
@@ -40,7 +42,6 @@ class WorkerRun(
 class FailureLog(
     Row,
     table="failure_logs",
-    group="management",
     write="insert",
     key=("failure_id",),
     time="failed_at",
@@ -61,7 +62,6 @@ class FailureLog(
 class Alert(
     Row,
     table="alerts",
-    group="management",
     write="upsert",
     key=("kind", "subject", "opened_at"),
     time="opened_at",
@@ -83,7 +83,6 @@ class Alert(
 class SystemMetrics(
     Row,
     table="system_metrics",
-    group="management",
     time="measured_at",
     keep=timedelta(days=90),
 ):
@@ -105,9 +104,7 @@ class SystemMetrics(
     open_alerts: Count = column("Alerts that are open")
 
 
-class ScheduleConfig(
-    Row, table="schedule_config", group="management", write="replace", key=("schedule",)
-):
+class ScheduleConfig(Row, table="schedule_config", write="replace", key=("schedule",)):
     """One schedule as it is now."""
 
     schedule: Text = column("Name of the schedule")
@@ -123,7 +120,6 @@ class ScheduleConfig(
 class ScheduleCompliance(
     Row,
     table="schedule_compliance",
-    group="management",
     write="upsert",
     key=("schedule", "expected_at"),
     time="expected_at",

@@ -10,6 +10,10 @@ The day's range is kept by the hour in agreed_ranges: reading a day of prices in
 every collection slower as sources are added.
 """
 
+from crypto_pipeline.tables.outcomes import Rejection
+from crypto_pipeline.warehouse.sql import literal
+
+OUTLIER: Rejection = "outlier"
 TOLERANCE = 0.05
 RECENT_MINUTES = 30
 RANGE_HOURS = 24
@@ -42,10 +46,9 @@ centre AS (
     GROUP BY symbol
 )
 SELECT voice.*, abs(voice.price_usd / centre.price - 1) <= {TOLERANCE} AS agrees,
-    CASE WHEN abs(voice.price_usd / centre.price - 1) > {TOLERANCE}
-         THEN source || ' ' || price_usd || ': '
-              || round((voice.price_usd / centre.price - 1) * 100, 1) || ' % off'
-    END AS off
+    struct_pack(source := source, price_usd := price_usd,
+        off_pct := round((voice.price_usd / centre.price - 1) * 100, 1),
+        why := {literal(OUTLIER)}) AS as_rejected
 FROM voice JOIN centre USING (symbol)
 WHERE centre.price IS NOT NULL
 """
@@ -79,7 +82,7 @@ WITH agreed AS (
         count(*) FILTER (agrees) AS sources,
         (max(price_usd) FILTER (agrees) / min(price_usd) FILTER (agrees) - 1) * 100 AS spread_pct,
         coalesce(
-            list(off ORDER BY source) FILTER (NOT agrees),
+            list(as_rejected ORDER BY source) FILTER (NOT agrees),
             []) AS rejected,
         string_agg(source, ',' ORDER BY source) FILTER (agrees) AS provider,
         max(timestamp) FILTER (agrees) AS fetched_at

@@ -14,12 +14,13 @@ from typing import TYPE_CHECKING, Any
 import duckdb
 from filelock import FileLock, Timeout
 
-from crypto_pipeline.tables import ConnectionAttempt, Row
-from crypto_pipeline.warehouse import upkeep
+from crypto_pipeline.tables import Row
+from crypto_pipeline.warehouse import queries, upkeep
 from crypto_pipeline.warehouse.errors import Damaged, Locked, WarehouseError
 from crypto_pipeline.warehouse.layout import STORAGE, layout, version
 from crypto_pipeline.warehouse.load import Batch, Receipt, load, record, stage
 from crypto_pipeline.warehouse.memory import Memory, from_file, from_note, newest, to_note
+from crypto_pipeline.warehouse.queries import Connection
 from crypto_pipeline.warehouse.sql import first_line, literal
 
 if TYPE_CHECKING:
@@ -47,7 +48,7 @@ class Warehouse:
     @contextmanager
     def connect(
         self, *, read_only: bool = False, wait_s: float | None = None
-    ) -> Iterator[duckdb.DuckDBPyConnection]:
+    ) -> Iterator[Connection]:
         """A connection, closed in any case; waits for the file with jitter.
 
         Raises Locked when another program keeps the file, Damaged when DuckDB cannot read it.
@@ -60,7 +61,7 @@ class Warehouse:
         finally:
             connection.close()
 
-    def _open(self, read_only: bool, wait_s: float) -> duckdb.DuckDBPyConnection:
+    def _open(self, read_only: bool, wait_s: float) -> Connection:
         until = time.monotonic() + wait_s
         while True:
             try:
@@ -90,7 +91,7 @@ class Warehouse:
         )
 
     @contextmanager
-    def turn(self, name: str, wait_s: float) -> Iterator[bool]:
+    def lock(self, name: str, wait_s: float) -> Iterator[bool]:
         """Hold the lock `name` among crypto_pipeline's own processes; False when it stays taken."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
         lock = FileLock(self.path.with_name(f"{self.path.name}.{name}.lock"))
@@ -104,39 +105,39 @@ class Warehouse:
         finally:
             lock.release()
 
-    # Who is at work
+    # Runs that live
 
-    def _sign(self, run_id: str) -> Path:
+    def _run_lock_file(self, run_id: str) -> Path:
         return self.path.with_name(f"{self.path.name}.{run_id}.run")
 
     @contextmanager
-    def at_work(self, run_id: str) -> Iterator[None]:
+    def run_lock(self, run_id: str) -> Iterator[None]:
         """Show that a run lives: a lock that the system takes from a process however it ends."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        sign = self._sign(run_id)
-        lock = FileLock(sign)
+        file = self._run_lock_file(run_id)
+        lock = FileLock(file)
         lock.acquire()
         try:
             yield
         finally:
-            sign.unlink(missing_ok=True)
+            file.unlink(missing_ok=True)
             lock.release()
 
     def died(self, run_id: str) -> bool:
-        """Whether a run was at work and its process is gone; says so once."""
-        sign = self._sign(run_id)
+        """Whether a run had its lock and its process is gone; says so once."""
+        file = self._run_lock_file(run_id)
         try:
-            left = sign.stat()
+            left = file.stat()
         except FileNotFoundError:
             return False
-        lock = FileLock(sign)
+        lock = FileLock(file)
         try:
             lock.acquire(timeout=0)
         except Timeout:
             return False
-        # The owner takes its sign away when it is done: then the one locked here is a new one.
-        gone = sign.stat().st_ino == left.st_ino
-        sign.unlink(missing_ok=True)
+        # The owner removes its file when it is done: then the one locked here is a new one.
+        gone = file.stat().st_ino == left.st_ino
+        file.unlink(missing_ok=True)
         lock.release()
         return gone
 
@@ -184,15 +185,7 @@ class Warehouse:
             return {}
         try:
             with self.connect(read_only=True) as connection:
-                if ConnectionAttempt.table.name not in layout(connection):
-                    return {}
-                found = connection.execute(
-                    "SELECT endpoint, avg(bytes_received) FROM connection_attempts "
-                    "WHERE status IS NOT NULL AND started_at > "
-                    "(SELECT max(started_at) FROM connection_attempts) - INTERVAL 7 DAY "
-                    "GROUP BY endpoint"
-                )
-                return dict(found.fetchall())
+                return queries.bytes_per_answer(connection)
         except Locked:
             return {}
 
@@ -207,10 +200,10 @@ class Warehouse:
     # Writing
 
     @contextmanager
-    def _mine(self) -> Iterator[None]:
+    def _writer_lock(self) -> Iterator[None]:
         """Hold the one writer's place among crypto_pipeline's processes. Raises Locked."""
-        with self.turn("writer", self.lock_wait_s) as mine:
-            if not mine:
+        with self.lock("writer", self.lock_wait_s) as held:
+            if not held:
                 raise Locked(f"{self.path}: another collection is writing")
             yield
 
@@ -225,7 +218,7 @@ class Warehouse:
         with tempfile.TemporaryDirectory(prefix="crypto_pipeline_") as folder:
             staged = stage(batch, Path(folder))
             try:
-                with self._mine(), self.connect() as connection:
+                with self._writer_lock(), self.connect() as connection:
                     drained = self._drain(connection)
                     agree_at = batch.collected_at if batch.agree else None
                     receipt = load(connection, batch.collection_id, staged, agree_at)
@@ -248,7 +241,7 @@ class Warehouse:
         batch.add("", rows)
         with tempfile.TemporaryDirectory(prefix="crypto_pipeline_") as folder:
             staged = stage(batch, Path(folder))
-            with self._mine(), self.connect() as connection:
+            with self._writer_lock(), self.connect() as connection:
                 record(connection, staged)
 
     def waiting(self) -> list[Path]:
@@ -257,10 +250,10 @@ class Warehouse:
 
     def drain(self) -> int:
         """Write what waits in the spool; returns how many collections. Raises Locked."""
-        with self._mine(), self.connect() as connection:
+        with self._writer_lock(), self.connect() as connection:
             return self._drain(connection)
 
-    def _drain(self, connection: duckdb.DuckDBPyConnection) -> int:
+    def _drain(self, connection: Connection) -> int:
         """Each waiting collection in a transaction of its own, and only then out of the spool.
 
         A crash between the two leaves it in the spool; its id is then found in the file, and it
@@ -314,7 +307,7 @@ class Warehouse:
         the two exports them again, to the same file. Raises Locked, or OSError for the archive.
         """
         self._must_exist()
-        with self._mine(), self.connect() as connection:
+        with self._writer_lock(), self.connect() as connection:
             here = layout(connection)
             cuts = {
                 name: (at - age).replace(hour=0, minute=0, second=0, microsecond=0)
@@ -329,7 +322,7 @@ class Warehouse:
         DuckDB reuses the room of deleted rows but does not give it back. Raises Locked.
         """
         self._must_exist()
-        with self._mine():
+        with self._writer_lock():
             with self.connect() as connection:
                 worth = upkeep.worth_compacting(connection, self.path, at_least)
             return upkeep.replace_with_copy(self.path) if worth else 0

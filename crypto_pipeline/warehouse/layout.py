@@ -7,14 +7,8 @@ import duckdb
 
 from crypto_pipeline.tables import TABLES, VIEWS, Row
 from crypto_pipeline.warehouse.errors import TooNew
+from crypto_pipeline.warehouse.migrations import MIGRATIONS, VERSION
 from crypto_pipeline.warehouse.sql import literal
-
-VERSION = 1
-"""The layout this code writes. Raise it with a step in MIGRATIONS for every change that adding
-tables and columns does not cover (those follow from the declarations by themselves)."""
-
-MIGRATIONS: Mapping[int, tuple[str, Sequence[str]]] = {1: ("the first layout", ())}
-"""What each version changed: its name and the SQL that takes a file there from the one before."""
 
 STORAGE = "v1.4.0"
 """Storage version of new files: DuckDB 1.4 and later can read them, whichever wrote them."""
@@ -58,7 +52,7 @@ def migrate(connection: duckdb.DuckDBPyConnection) -> None:
     here = layout(connection)
     before = version(connection, here)
     for number in range(before + 1, VERSION + 1):
-        for statement in MIGRATIONS[number][1] if before else ():
+        for statement in MIGRATIONS[number].statements if before else ():
             connection.execute(statement)
     if before and before < VERSION:
         here = layout(connection)
@@ -76,7 +70,7 @@ def migrate(connection: duckdb.DuckDBPyConnection) -> None:
     for number in range(before + 1, VERSION + 1):
         connection.execute(
             f"INSERT INTO schema_migrations VALUES "
-            f"({number}, {literal(MIGRATIONS[number][0])}, {literal(datetime.now(UTC))})"
+            f"({number}, {literal(MIGRATIONS[number].name)}, {literal(datetime.now(UTC))})"
         )
 
 
@@ -133,5 +127,5 @@ def _meanings() -> list[tuple[str, str]]:
             said.append((f'COLUMN {table.name}."{c.name}"', meaning))
     for view in VIEWS:
         said.append((f"VIEW {view.name}", view.description))
-        said += [(f'COLUMN {view.name}."{name}"', meaning) for name, meaning in view.columns]
+        said += [(f'COLUMN {view.name}."{c.name}"', c.meaning) for c in view.columns]
     return said

@@ -10,9 +10,9 @@ from pathlib import Path
 import duckdb
 from pydantic_core import to_json
 
+from crypto_pipeline.groups import GROUPS
 from crypto_pipeline.tables import (
     DATA,
-    GROUPS,
     TABLES,
     CachedMarketData,
     Coin,
@@ -25,6 +25,7 @@ from crypto_pipeline.tables import (
 )
 from crypto_pipeline.warehouse.agreed_view import IDENTIFY, STATEMENTS
 from crypto_pipeline.warehouse.layout import migrate
+from crypto_pipeline.warehouse.queries import brought
 from crypto_pipeline.warehouse.sql import literal, names, transaction
 
 
@@ -155,26 +156,13 @@ def record(connection: duckdb.DuckDBPyConnection, staged: Mapping[str, str]) -> 
 
 def _with_records(relation: str) -> str:
     """Runs with the endpoints they asked and the rows they brought, from data_collections."""
-    groups = {
-        group: ", ".join(literal(m.table.name) for m in DATA if m.table.group == group)
-        for group in GROUPS
-    }
-    sums = ", ".join(
-        f"coalesce(sum(stored) FILTER (feeds IN ({names})), 0)::BIGINT AS {group}_records"
-        for group, names in groups.items()
-    )
-    replaced = ", ".join(
-        f"coalesce(brought.{name}, 0) AS {name}"
-        for name in ("endpoints_asked", "endpoints_answered", *(f"{g}_records" for g in groups))
-    )
+    counts = ("endpoints_asked", "endpoints_answered", *(f"{g.name}_records" for g in GROUPS))
+    replaced = ", ".join(f"coalesce(brought.{name}, 0) AS {name}" for name in counts)
     return (
-        f"SELECT run.* REPLACE ({replaced}, coalesce(brought.kind, run.collection_type) "
-        f"AS collection_type) FROM ({relation}) run LEFT JOIN (SELECT collection_id, "
-        "any_value(collection_type) AS kind, "
-        "count(*) FILTER (outcome <> 'skipped') AS endpoints_asked, "
-        "count(*) FILTER (outcome IN ('ok', 'unchanged', 'empty')) AS endpoints_answered, "
-        f"{sums} FROM data_collections "
-        f"WHERE collection_id IN (SELECT run_id FROM ({relation})) GROUP BY collection_id) brought "
+        f"SELECT run.* REPLACE ({replaced}, "
+        "coalesce(brought.collection_type, run.collection_type) AS collection_type) "
+        f"FROM ({relation}) run "
+        f"LEFT JOIN ({brought(f'collection_id IN (SELECT run_id FROM ({relation}))')}) brought "
         "ON brought.collection_id = run.run_id"
     )
 

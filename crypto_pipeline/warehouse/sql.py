@@ -1,6 +1,6 @@
 """Small pieces of SQL and of what DuckDB says."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
@@ -31,6 +31,11 @@ def literal(value: str | Path | datetime) -> str:
     if isinstance(value, datetime):
         return f"TIMESTAMPTZ '{value.isoformat()}'"
     return "'" + str(value).replace("'", "''") + "'"
+
+
+def literals(values: Iterable[str]) -> str:
+    """Words as the list that IN takes."""
+    return f"({', '.join(map(literal, sorted(values)))})"
 
 
 def first_line(words: str) -> str:

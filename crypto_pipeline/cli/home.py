@@ -1,0 +1,20 @@
+"""Where Dagster keeps its history when the command line is used."""
+
+import os
+from pathlib import Path
+
+from crypto_pipeline import settings
+
+
+def instance_folder() -> Path:
+    """DAGSTER_HOME, else here (if dagster.yaml is), else beside the database; set for Dagster.
+
+    Raises SettingError for a DAGSTER_HOME that is no folder.
+    """
+    home = settings.dagster_home()
+    if home is None:
+        here = Path.cwd()
+        home = here if (here / "dagster.yaml").exists() else settings.database().parent
+        home.mkdir(parents=True, exist_ok=True)
+        os.environ[settings.dagster_home.name] = str(home)
+    return home

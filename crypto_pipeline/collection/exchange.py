@@ -1,0 +1,110 @@
+"""One HTTP exchange as data: the request of an endpoint, each attempt, the answer. Pure.
+
+Owns: how an endpoint's request is written down, without a secret.
+Must not know: how a request is sent, what an answer means.
+"""
+
+import json
+from dataclasses import dataclass, field
+from datetime import datetime
+from urllib.parse import quote, urlsplit
+
+from crypto_pipeline.sources.spec import Ask, Endpoint, Key, filled
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One HTTP request, as far as it can be written down without a secret.
+
+    Equal requests are one request: a collection makes it once. gap: the least seconds between two
+    requests to its host. retried: whether it may be made again when it fails.
+    """
+
+    method: str
+    url: str
+    params: tuple[tuple[str, str], ...] = ()
+    body: str | None = None
+    headers: tuple[tuple[str, str], ...] = ()
+    key: Key | None = None
+    gap: float = 0.1
+    max_bytes: int = 32_000_000
+    etag: str | None = None
+    last_modified: str | None = None
+    retried: bool = field(default=True, compare=False)
+
+    @property
+    def host(self) -> str:
+        return urlsplit(self.url).netloc
+
+    @property
+    def shown(self) -> str:
+        """The address with its query, for people."""
+        query = "&".join(f"{name}={value}" for name, value in self.params)
+        return self.url + ("?" + query if query else "")
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One time a request was sent, redacted."""
+
+    number: int
+    method: str
+    url: str
+    status: int | None
+    error: str | None
+    bytes_received: int
+    latency_ms: float
+    started_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What came back: a status and a body, or an error and neither. retry_after is in seconds."""
+
+    status: int | None
+    body: bytes
+    content_type: str
+    received_at: datetime
+    error: str | None = None
+    retry_after: float | None = None
+    etag: str | None = None
+    last_modified: str | None = None
+    attempts: tuple[Attempt, ...] = ()
+
+    @property
+    def bytes_received(self) -> int:
+        return sum(attempt.bytes_received for attempt in self.attempts)
+
+    @property
+    def latency_ms(self) -> float:
+        return max((attempt.latency_ms for attempt in self.attempts), default=0.0)
+
+
+def request_for(
+    endpoint: Endpoint,
+    ask: Ask,
+    at: datetime,
+    *,
+    etag: str | None = None,
+    last_modified: str | None = None,
+) -> Request:
+    """Write an endpoint's request down for one of its asks at one moment."""
+    params: list[tuple[str, str]] = []
+    for name, value in endpoint.params.items():
+        found = filled(value, ask, at)
+        params += [(name, str(item)) for item in (found if isinstance(found, list) else [found])]
+    body = None
+    if endpoint.json is not None:
+        body = json.dumps(filled(endpoint.json, ask, at), separators=(",", ":"))
+    return Request(
+        method="GET" if body is None else "POST",
+        url=endpoint.url.replace("{each}", quote(ask.each, safe="")),
+        params=tuple(params),
+        body=body,
+        headers=tuple({**endpoint.source.headers, **endpoint.headers}.items()),
+        key=endpoint.key,
+        gap=endpoint.source.gap,
+        max_bytes=endpoint.max_bytes,
+        etag=etag,
+        last_modified=last_modified,
+    )

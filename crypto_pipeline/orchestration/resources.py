@@ -1,0 +1,37 @@
+"""What Dagster hands to steps: the warehouse, as dagster-duckdb's resource.
+
+Owns: how a step gets a connection.
+Must not know: what is asked or written.
+"""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from dagster_duckdb import DuckDBResource
+
+from crypto_pipeline import settings
+from crypto_pipeline.warehouse import Connection, Warehouse
+
+
+class WarehouseResource(DuckDBResource):
+    """dagster-duckdb's resource over the warehouse, for assets of your own.
+
+    A connection is closed in any case and waits for the file with jitter. It writes; keep it
+    short, or use `Warehouse.frame` to read.
+    """
+
+    @contextmanager
+    def get_connection(self) -> Iterator[Connection]:
+        with self.warehouse.connect() as connection:
+            yield connection
+
+    @property
+    def warehouse(self) -> Warehouse:
+        return Warehouse(Path(self.database))
+
+
+def resources() -> Mapping[str, Any]:
+    """The resources of the definitions, by the name that steps ask for."""
+    return {"warehouse": WarehouseResource(database=str(settings.database()))}

@@ -1,0 +1,60 @@
+"""How an endpoint ends in a collection, and why one is not asked: the values of two columns.
+
+Owns: these words. Python and SQL use them from here; sentences beside them are for people.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+Outcome = Literal[
+    "ok", "unchanged", "empty", "throttled", "refused", "unreachable", "changed", "skipped"
+]
+
+SKIPPED: Outcome = "skipped"
+"""The outcome of an endpoint that was not asked; then `skip` says why."""
+
+GOOD: frozenset[Outcome] = frozenset({"ok", "unchanged", "empty"})
+"""Outcomes of a source that works; after any other an endpoint rests longer and longer."""
+
+Skip = Literal[
+    "not_due",
+    "pool_not_due",
+    "slow_host",
+    "pool_answered",
+    "resting",
+    "told_to_wait",
+    "no_key",
+    "over_quota",
+    "unlisted",
+    "stepped_aside",
+]
+
+NOT_DUE: frozenset[Skip] = frozenset({"not_due", "pool_not_due", "slow_host"})
+"""Nothing is wrong: the endpoint, its pool or its host has its turn at a later collection."""
+
+SKIPS: Mapping[Skip, str] = {
+    "not_due": "are not due yet",
+    "pool_not_due": "stand in for one that answered lately",
+    "slow_host": "are left for the next time: their host wants a long pause between requests",
+    "pool_answered": "stand in for one that answered",
+    "resting": "rest after failures",
+    "told_to_wait": "told us to wait",
+    "no_key": "need a key that is not set (crypto-pipeline sources names it)",
+    "over_quota": "have used up what their source allows",
+    "unlisted": "list none of the wanted coins",
+    "stepped_aside": "were left to another collection that is running",
+}
+"""What is said of endpoints that were not asked, after their number."""
+
+
+@dataclass(frozen=True, slots=True)
+class Skipped:
+    """Why an endpoint is not asked: the kind, and the sentence for people."""
+
+    skip: Skip
+    reason: str
+
+
+Rejection = Literal["outlier"]
+"""Why a voice is left out of an agreed price."""

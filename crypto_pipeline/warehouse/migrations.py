@@ -1,0 +1,59 @@
+"""What each version of the file's layout changed, beyond tables and columns that were added: those
+follow from the declarations by themselves.
+
+A step is history: it is written in the words of its own day, and never follows the declarations.
+"""
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+VERSION = 2
+"""The layout this code writes. Raise it with a step in MIGRATIONS."""
+
+
+class Migration(NamedTuple):
+    """The change that a version made, and the SQL that takes a file there from the one before."""
+
+    name: str
+    statements: tuple[str, ...] = ()
+
+
+_KIND_OF_A_SKIP = """
+UPDATE data_collections SET skip = CASE
+    WHEN reason LIKE 'not due: %' THEN 'slow_host'
+    WHEN reason LIKE 'not due%' THEN 'not_due'
+    WHEN reason LIKE 'the pool is not due%' THEN 'pool_not_due'
+    WHEN reason LIKE 'the pool has its answer%' THEN 'pool_answered'
+    WHEN reason LIKE 'resting%' THEN 'resting'
+    WHEN reason LIKE 'told to wait%' THEN 'told_to_wait'
+    WHEN reason LIKE 'no key%' THEN 'no_key'
+    WHEN reason LIKE 'daily cap%' OR reason LIKE 'monthly cap%' THEN 'over_quota'
+    WHEN reason LIKE 'none of the wanted coins%' THEN 'unlisted'
+    WHEN reason LIKE 'another collection of the group%' THEN 'stepped_aside'
+END
+WHERE outcome = 'skipped' AND skip IS NULL
+"""
+
+_REJECTED_AS_STRUCTS = """
+ALTER TABLE cached_market_data ALTER COLUMN rejected
+TYPE STRUCT(source VARCHAR, price_usd DOUBLE, off_pct DOUBLE, why VARCHAR)[]
+USING list_transform(rejected, lambda voice: {
+    'source': split_part(voice, ' ', 1),
+    'price_usd': split_part(split_part(voice, ' ', 2), ':', 1)::DOUBLE,
+    'off_pct': split_part(voice, ' ', 3)::DOUBLE,
+    'why': 'outlier'
+})
+"""
+"""A voice was a sentence until then: NAME 50.0: -50.2 % off."""
+
+MIGRATIONS: Mapping[int, Migration] = {
+    1: Migration("the first layout"),
+    2: Migration(
+        "the kind of a skip, and who was left out of an agreed price, as values",
+        (
+            "ALTER TABLE data_collections ADD COLUMN IF NOT EXISTS skip VARCHAR",
+            _KIND_OF_A_SKIP,
+            _REJECTED_AS_STRUCTS,
+        ),
+    ),
+}
