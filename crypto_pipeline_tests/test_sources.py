@@ -1,15 +1,19 @@
 """Conformance: every endpoint, through the real extraction, over its sample and its recordings."""
 
 import json
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import cache
+from typing import Any
 
 import pytest
+from pydantic_core import to_jsonable_python
 
 from crypto_pipeline.collection.exchange import Answer
 from crypto_pipeline.collection.extract import Extraction, extract
 from crypto_pipeline.sources import ENDPOINTS, SOURCES, Endpoint
 from crypto_pipeline.sources.spec import Ask
+from crypto_pipeline.tables import Row
 from crypto_pipeline_tests.upstream import (
     RECORDINGS,
     SAMPLES,
@@ -20,6 +24,7 @@ from crypto_pipeline_tests.upstream import (
 )
 
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
+COLLECTION = "test"
 IDS = sorted(ENDPOINTS)
 
 OUTDATED = {
@@ -117,7 +122,39 @@ def sample_extraction(endpoint_id: str) -> Extraction:
     endpoint = ENDPOINTS[endpoint_id]
     file = sample_file(endpoint)
     assert file, f"{endpoint_id}: add crypto_pipeline_tests/samples/{endpoint_id}.json (or .xml)"
-    return extract(endpoint, endpoint.asks()[0], answer(file.read_bytes()), "test")
+    return extract(endpoint, endpoint.asks()[0], answer(file.read_bytes()), COLLECTION)
+
+
+def expectation(endpoint_id: str) -> list[dict[str, Any]]:
+    file = SAMPLES / f"{endpoint_id}.expected.json"
+    assert file.exists(), f"{endpoint_id}: write the rows of its sample by hand into {file.name}"
+    rows: list[dict[str, Any]] = json.loads(file.read_text(encoding="utf-8"))
+    return rows
+
+
+def differences(
+    endpoint: Endpoint, expected: Sequence[dict[str, Any]], found: Sequence[Row]
+) -> list[str]:
+    """Where rows are not as expected; a column left away is NULL, or what the engine fills."""
+    table = endpoint.model.table
+    unstated = {
+        **dict.fromkeys(table.column_names),
+        **dict.fromkeys(table.filled_by("source"), endpoint.source.name),
+        **dict.fromkeys(table.filled_by("observed_at"), to_jsonable_python(NOW)),
+        **dict.fromkeys(table.filled_by("collection_id"), COLLECTION),
+    }
+    wrong = []
+    if len(expected) != len(found):
+        wrong.append(f"{endpoint.id}: rows: expected {len(expected)}, got {len(found)}")
+    for place, (stated, row) in enumerate(zip(expected, found, strict=False), 1):
+        got = row.model_dump(mode="json")
+        for name, value in {**unstated, **stated}.items():
+            where = f"{endpoint.id}: row {place}: {name}"
+            if name not in got:
+                wrong.append(f"{where}: no such column")
+            elif got[name] != (pytest.approx(value) if isinstance(value, float) else value):
+                wrong.append(f"{where}: expected {value!r}, got {got[name]!r}")
+    return wrong
 
 
 @pytest.mark.parametrize("endpoint_id", IDS)
@@ -131,15 +168,53 @@ def test_the_sample_becomes_rows(endpoint_id: str) -> None:
 
 @pytest.mark.parametrize("endpoint_id", IDS)
 def test_the_sample_becomes_the_rows_a_person_expects(endpoint_id: str) -> None:
-    file = SAMPLES / f"{endpoint_id}.expected.json"
-    assert file.exists(), f"{endpoint_id}: write the rows of its sample by hand into {file.name}"
-    expected = json.loads(file.read_text(encoding="utf-8"))
+    expected = expectation(endpoint_id)
     assert expected
-    found = [row.model_dump(mode="json") for row in sample_extraction(endpoint_id).rows]
-    for place, row in enumerate(expected):
-        for name, value in row.items():
-            got = found[place][name]
-            assert got == (pytest.approx(value) if isinstance(value, float) else value), name
+    wrong = differences(ENDPOINTS[endpoint_id], expected, sample_extraction(endpoint_id).rows)
+    assert not wrong, "\n".join(wrong)
+
+
+@pytest.mark.parametrize(
+    ("tamper", "seen"),
+    [
+        pytest.param(lambda rows: rows.pop(), "rows: expected 1, got 2", id="a row lacks"),
+        pytest.param(
+            lambda rows: rows.append(rows[0]), "rows: expected 3, got 2", id="a row too many"
+        ),
+        pytest.param(
+            lambda rows: rows[1].pop("value"),
+            "row 2: value: expected None, got 24.0",
+            id="a value lacks",
+        ),
+        pytest.param(
+            lambda rows: rows[0].update(symbol="BTC"),
+            "row 1: symbol: expected 'BTC', got None",
+            id="a value too many",
+        ),
+        pytest.param(
+            lambda rows: rows[0].update(mood=57), "row 1: mood: no such column", id="a wrong column"
+        ),
+        pytest.param(
+            lambda rows: rows[0].pop("timestamp"),
+            "row 1: timestamp: expected '2026-11-23T12:00:00Z', got '2026-11-23T00:00:00Z'",
+            id="a time of the source's own lacks",
+        ),
+        pytest.param(
+            lambda rows: rows[0].update(source="me"),
+            "row 1: source: expected 'me', got 'alternative_me'",
+            id="a wrong value of the engine's",
+        ),
+    ],
+)
+def test_whatever_an_expectation_lacks_or_adds_is_seen(
+    tamper: Callable[[list[dict[str, Any]]], object], seen: str
+) -> None:
+    endpoint = ENDPOINTS["alternative_me.sentiment_metrics"]
+    found = sample_extraction(endpoint.id).rows
+    expected = expectation(endpoint.id)
+    assert differences(endpoint, expected, found) == []
+    tamper(expected)
+    assert differences(endpoint, expected, found) == [f"{endpoint.id}: {seen}"]
 
 
 @pytest.mark.parametrize("endpoint_id", IDS)
@@ -171,7 +246,7 @@ def test_a_recording_becomes_rows_or_what_its_error_deserves(
     endpoint: Endpoint, ask: Ask, recording: Recording
 ) -> None:
     reply = recording.reply()
-    found = extract(endpoint, ask, answer(reply.body, reply.status, reply.content_type), "test")
+    found = extract(endpoint, ask, answer(reply.body, reply.status, reply.content_type), COLLECTION)
     assert len(found.rows) + found.left_out + len(found.rejects) == found.records
     if written(endpoint, recording) in OUTDATED:
         assert found.outcome in ("empty", "changed"), "it is read again: take it off OUTDATED"
