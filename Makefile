@@ -33,7 +33,8 @@ lint: $(VENV)/dev-ready
 test: lint .duckdb2/ready
 	$(BIN)/python -m crypto_pipeline.docs --check
 	$(BIN)/python -m pytest -n auto
-	PYTHONPATH=.duckdb2 $(BIN)/python -m pytest crypto_pipeline_tests/test_warehouse.py
+	PYTHONPATH=.duckdb2 $(BIN)/python -m pytest \
+		crypto_pipeline_tests/test_warehouse.py crypto_pipeline_tests/test_migrations.py
 	$(BIN)/dagster definitions validate -w workspace.yaml
 
 bench: $(VENV)/ready

@@ -113,8 +113,10 @@ def deserved(recording: Recording) -> set[str]:
     return {"ok"}
 
 
-def answer(body: bytes, status: int = 200, kind: str = "application/json") -> Answer:
-    return Answer(status, body, kind, NOW)
+def answer(
+    body: bytes, status: int = 200, kind: str = "application/json", at: datetime = NOW
+) -> Answer:
+    return Answer(status, body, kind, at)
 
 
 @cache
@@ -246,7 +248,9 @@ def test_a_recording_becomes_rows_or_what_its_error_deserves(
     endpoint: Endpoint, ask: Ask, recording: Recording
 ) -> None:
     reply = recording.reply()
-    found = extract(endpoint, ask, answer(reply.body, reply.status, reply.content_type), COLLECTION)
+    clock = recording.captured or NOW
+    came = answer(reply.body, reply.status, reply.content_type, clock)
+    found = extract(endpoint, ask, came, COLLECTION)
     assert len(found.rows) + found.left_out + len(found.rejects) == found.records
     if written(endpoint, recording) in OUTDATED:
         assert found.outcome in ("empty", "changed"), "it is read again: take it off OUTDATED"

@@ -18,7 +18,7 @@ import time
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import cache
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -163,9 +163,28 @@ class Samples:
         return Reply(200, best[1].read_bytes(), _TYPES[best[1].suffix])
 
 
+def capture(text: str | None) -> datetime | None:
+    """The latest moment at which a recording can have been made, of what its index says: a time, a
+    day, a month, a year, or several with words between them."""
+    moments = []
+    for year, month, day, clock in _CAPTURED.findall(text or ""):
+        if clock:
+            moments.append(datetime.fromisoformat(f"{year}-{month}-{day}T{clock}+00:00"))
+        elif day:
+            moments.append(datetime(int(year), int(month), int(day), tzinfo=UTC) + _DAY)
+        else:
+            months = int(year) * 12 + int(month or 12)  # the first moment of the month after it
+            moments.append(datetime(months // 12, months % 12 + 1, 1, tzinfo=UTC))
+    return max(moments, default=None)
+
+
+_CAPTURED = re.compile(r"(\d{4})(?:-(\d{2})(?:-(\d{2})(?:T([\d:.]+)Z)?)?)?")
+_DAY = timedelta(days=1)
+
+
 @dataclass(frozen=True, slots=True)
 class Recording:
-    """One recorded answer and the request it answers."""
+    """One recorded answer and the request it answers. captured: when, if that is known."""
 
     asked: Asked
     status: int
@@ -174,6 +193,7 @@ class Recording:
     source: str
     table: str
     note: str
+    captured: datetime | None
 
     def reply(self) -> Reply:
         return Reply(self.status, self.file.read_bytes(), self.content_type)
@@ -204,6 +224,7 @@ class Recordings:
                         source=entry["source"],
                         table=entry["table"],
                         note=entry.get("note", ""),
+                        captured=capture(entry.get("captured")),
                     )
 
     def reply(self, asked: Asked) -> Reply | None:

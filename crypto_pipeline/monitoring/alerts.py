@@ -23,11 +23,14 @@ from crypto_pipeline.warehouse import (
     Connection,
     Damaged,
     Locked,
+    Outdated,
+    TooNew,
     Warehouse,
     WarehouseError,
     queries,
 )
 from crypto_pipeline.warehouse.agreed_view import TOLERANCE
+from crypto_pipeline.warehouse.layout import require_current
 
 METRICS_EVERY = timedelta(minutes=5)
 SPOOL_PATIENCE = timedelta(minutes=2)
@@ -102,14 +105,15 @@ def check(warehouse: Warehouse, text: str | None, home: Path, *, collecting: boo
     try:
         if warehouse.path.exists():
             with warehouse.connect(read_only=True) as connection:
+                require_current(connection)
                 if cursor is None:
                     cursor = Cursor(open={_name(a): a for a in queries.open_alerts(connection)})
                 wrong += _in_the_file(connection, now, collecting=collecting)
                 if now - cursor.measured_at >= METRICS_EVERY:
                     metrics.append(_measure(connection, warehouse, home, now))
-    except Locked:
+    except (Locked, Outdated):
         unknown |= _IN_THE_FILE
-    except Damaged as problem:
+    except (Damaged, TooNew) as problem:
         wrong.append(Wrong("database", str(warehouse.path), "critical", str(problem)))
         unknown |= _IN_THE_FILE - {"database"}
     cursor = cursor or Cursor()

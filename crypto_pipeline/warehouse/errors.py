@@ -9,6 +9,10 @@ class Locked(WarehouseError):
     """Another program holds the file."""
 
 
+class Outdated(WarehouseError):
+    """The file has the layout of an older crypto_pipeline; the next write brings it up to date."""
+
+
 class TooNew(WarehouseError):
     """The file was written by a newer crypto_pipeline."""
 

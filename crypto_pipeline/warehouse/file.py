@@ -269,7 +269,7 @@ class Warehouse:
                 for file in sorted(folder.glob("*.parquet"))
             }
             try:
-                load(connection, collection_id, staged)
+                load(connection, collection_id, staged, from_spool=True)
             except duckdb.Error as problem:
                 folder.replace(folder.with_suffix(".damaged"))
                 raise Damaged(

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 import duckdb
 
 from crypto_pipeline.tables import TABLES, VIEWS, Row
-from crypto_pipeline.warehouse.errors import TooNew
+from crypto_pipeline.warehouse.errors import Outdated, TooNew
 from crypto_pipeline.warehouse.migrations import MIGRATIONS, VERSION
 from crypto_pipeline.warehouse.sql import literal
 
@@ -45,6 +45,13 @@ def version(connection: duckdb.DuckDBPyConnection, here: Layout) -> int:
             "update crypto_pipeline, or point CRYPTO_PIPELINE_DATABASE at another file"
         )
     return number
+
+
+def require_current(connection: duckdb.DuckDBPyConnection) -> None:
+    """Raises Outdated, or TooNew, for a file that has another layout than this code writes."""
+    number = version(connection, layout(connection))
+    if number != VERSION:
+        raise Outdated(f"the file has layout {number}: the next collection brings it to {VERSION}")
 
 
 def migrate(connection: duckdb.DuckDBPyConnection) -> None:

@@ -25,6 +25,7 @@ from crypto_pipeline.tables import (
 )
 from crypto_pipeline.warehouse.agreed_view import IDENTIFY, STATEMENTS
 from crypto_pipeline.warehouse.layout import migrate
+from crypto_pipeline.warehouse.migrations import FILLS
 from crypto_pipeline.warehouse.queries import brought
 from crypto_pipeline.warehouse.sql import literal, names, transaction
 
@@ -99,8 +100,13 @@ def load(
     collection_id: str,
     staged: Mapping[str, str],
     agree_at: datetime | None = None,
+    *,
+    from_spool: bool = False,
 ) -> Receipt:
-    """Write staged relations in one transaction, unless the collection is there already."""
+    """Write staged relations in one transaction, unless the collection is there already.
+
+    from_spool: an older version may have staged them.
+    """
     receipt = Receipt()
     connection.execute("SET threads = 1")  # a hundred small statements: more threads cost a sixth
     with transaction(connection):
@@ -109,6 +115,8 @@ def load(
             receipt.repeated = True
             return receipt
         _write_collection(connection, staged, receipt, agree_at)
+        for fill in FILLS if from_spool else ():
+            connection.execute(f"{fill} AND collection_id = {literal(collection_id)}")
     receipt.committed_at = datetime.now(UTC)
     sizes = connection.execute(
         "SELECT table_name, estimated_size FROM duckdb_tables() "

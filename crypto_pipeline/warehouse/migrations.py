@@ -29,10 +29,8 @@ UPDATE data_collections SET skip = CASE
     WHEN reason LIKE 'no key%' THEN 'no_key'
     WHEN reason LIKE 'daily cap%' OR reason LIKE 'monthly cap%' THEN 'over_quota'
     WHEN reason LIKE 'none of the wanted coins%' THEN 'unlisted'
-    WHEN reason LIKE 'another collection of the group%' THEN 'stepped_aside'
 END
-WHERE outcome = 'skipped' AND skip IS NULL
-"""
+WHERE outcome = 'skipped' AND skip IS NULL"""
 
 _REJECTED_AS_STRUCTS = """
 ALTER TABLE cached_market_data ALTER COLUMN rejected
@@ -57,3 +55,7 @@ MIGRATIONS: Mapping[int, Migration] = {
         ),
     ),
 }
+
+FILLS: tuple[str, ...] = (_KIND_OF_A_SKIP,)
+"""Of these steps, those that fill rows, each ending in a condition: a collection that an older
+version left in the spool needs them when it is written."""

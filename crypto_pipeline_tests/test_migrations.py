@@ -1,0 +1,100 @@
+"""Files of former releases: opened, brought to today's layout, and none of their rows lost."""
+
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pytest
+
+from crypto_pipeline.monitoring import alerts, status
+from crypto_pipeline.tables import TABLES
+from crypto_pipeline.tables.outcomes import SKIPS
+from crypto_pipeline.warehouse import Warehouse
+from crypto_pipeline.warehouse.migrations import VERSION
+from crypto_pipeline_tests.test_warehouse import batch, count, outcome, price
+
+FORMER = Path(__file__).parent / "former_files"
+
+SKIP_OF_ENDPOINT = {
+    "bad.market_prices": "resting",
+    "keyed.market_prices": "no_key",
+    "monthly.market_prices": "over_quota",
+    "slow.market_prices.b": "slow_host",
+    "unlisted.market_prices": "unlisted",
+    "wait.market_prices": "told_to_wait",
+}
+"""Of the endpoints that layout 1 skipped in one way only."""
+
+
+@pytest.fixture
+def former(warehouse: Warehouse) -> Warehouse:
+    """A file of layout 1."""
+    with duckdb.connect(str(warehouse.path)) as connection:
+        connection.execute("SET TimeZone = 'UTC'")
+        connection.execute((FORMER / "layout_1.sql").read_text(encoding="utf-8"))
+    return warehouse
+
+
+def rows(warehouse: Warehouse) -> dict[str, int]:
+    names = [n for n in TABLES if n not in ("schema_migrations", "coins", "agreed_ranges")]
+    return {name: count(warehouse, name) for name in names}
+
+
+def test_a_former_file_keeps_its_rows_and_has_today_s_layout(former: Warehouse) -> None:
+    before = rows(former)
+    former.record([])
+    former.record([outcome("after")])
+    assert rows(former) == before | {"data_collections": before["data_collections"] + 1}
+    for name, model in TABLES.items():
+        columns = former.query(f"SELECT column_name FROM (DESCRIBE {name})")
+        assert {c for (c,) in columns} == set(model.table.column_names)
+    versions = former.query("SELECT version FROM schema_migrations ORDER BY 1")
+    assert versions == [(n,) for n in range(1, VERSION + 1)]
+
+
+def test_a_skip_of_layout_1_gets_its_kind(former: Warehouse) -> None:
+    former.record([outcome("after")])
+    found = former.query("SELECT endpoint, skip FROM data_collections WHERE outcome = 'skipped'")
+    assert {skip for _, skip in found} == set(SKIPS) - {"stepped_aside"}
+    kinds: dict[str, set[Any]] = {}
+    for endpoint, skip in found:
+        kinds.setdefault(endpoint, set()).add(skip)
+    assert {endpoint: kinds[endpoint] for endpoint in SKIP_OF_ENDPOINT} == {
+        endpoint: {skip} for endpoint, skip in SKIP_OF_ENDPOINT.items()
+    }
+    assert kinds["third.market_prices"] == {"pool_answered", "pool_not_due"}
+    assert kinds["capped.market_prices"] == {"over_quota", "not_due"}
+    asked = former.query("SELECT count(skip) FROM data_collections WHERE outcome <> 'skipped'")
+    assert asked == [(0,)]
+
+
+def test_a_rejected_voice_of_layout_1_is_a_struct(former: Warehouse) -> None:
+    former.record([outcome("after")])
+    off = {"source": "mad", "price_usd": 50.0, "off_pct": -50.0, "why": "outlier"}
+    assert former.query("SELECT symbol, rejected FROM cached_market_data ORDER BY 1") == [
+        ("C0", [off]),
+        ("C1", []),
+    ]
+
+
+def test_a_collection_that_waits_since_layout_1_gets_its_kinds_too(former: Warehouse) -> None:
+    waiting = former.spool / "20261126T135900000000~waited.collection"
+    waiting.mkdir(parents=True)
+    with former.connect() as connection:
+        connection.execute(
+            "COPY (SELECT '' AS _endpoint, * REPLACE ('waited' AS collection_id) "
+            "FROM data_collections WHERE endpoint = 'keyed.market_prices') "
+            f"TO '{waiting / 'data_collections.parquet'}' (FORMAT parquet)"
+        )
+    assert former.write(batch("new", price("alpha", "BTC", 1, "new"))).drained == 1
+    assert former.query(
+        "SELECT outcome, skip FROM data_collections WHERE collection_id = 'waited'"
+    ) == [("skipped", "no_key")]
+
+
+def test_a_former_file_answers_before_it_is_brought_up_to_date(former: Warehouse) -> None:
+    memory = former.remember()
+    assert memory.health["bad.market_prices"].consecutive_failures == 3
+    assert memory.usage
+    assert status.read_records(former).trouble is None
+    assert alerts.check(former, None, former.path.parent, collecting=True).opened == []
