@@ -7,6 +7,7 @@ leaves behind, and the size of its databases' pages.
 Must not know: the warehouse.
 """
 
+import logging
 import os
 import shutil
 import sqlite3
@@ -93,6 +94,16 @@ def run_id_of(context: dg.AssetExecutionContext) -> str:
     return str(context.run.run_id)
 
 
+def without_remark_on_outputs(context: dg.AssetExecutionContext) -> None:
+    """Keep Dagster's remark that no outputs came for the checks out of the run's log: the step
+    yields their events instead."""
+    context.log.addFilter(_is_no_remark_on_outputs)
+
+
+def _is_no_remark_on_outputs(record: logging.LogRecord) -> bool:
+    return "did not yield or return expected outputs" not in record.getMessage()
+
+
 # A snapshot
 
 
@@ -112,7 +123,7 @@ def take_snapshot(instance: dg.DagsterInstance) -> Snapshot:
             schedules.append(Schedule(name, JOB_OF[name], cron, "UTC", True, coming))
     return Snapshot(
         through="instance",
-        runs=[run_of(record) for record in instance.get_run_records(limit=RUNS_SEEN)],
+        runs=[_run(record) for record in instance.get_run_records(limit=RUNS_SEEN)],
         schedules=sorted(schedules, key=lambda s: s.name),
         sensors=[
             Sensor(state.name, state.is_running, _latest_ticks(instance, state))
@@ -126,8 +137,7 @@ def take_snapshot(instance: dg.DagsterInstance) -> Snapshot:
     )
 
 
-def run_of(record: dg.RunRecord) -> Run:
-    """One of Dagster's records of runs."""
+def _run(record: dg.RunRecord) -> Run:
     run = record.dagster_run
     return Run(
         id=run.run_id,
@@ -223,9 +233,18 @@ def failed_ticks(instance: dg.DagsterInstance, after: datetime) -> Iterator[tupl
 # Runs
 
 
-def open_runs(instance: dg.DagsterInstance, job: str | None = None) -> Sequence[dg.RunRecord]:
-    """The records of runs that are not over, of one job or of all."""
-    return instance.get_run_records(dg.RunsFilter(job_name=job, statuses=OPEN))
+def open_runs(instance: dg.DagsterInstance, job: str | None = None) -> list[Run]:
+    """The runs that are not over, of one job or of all."""
+    records = instance.get_run_records(dg.RunsFilter(job_name=job, statuses=OPEN))
+    return [_run(record) for record in records]
+
+
+def runs_by_id(instance: dg.DagsterInstance, run_ids: Collection[str]) -> dict[str, Run]:
+    """The runs of these ids that Dagster still knows."""
+    if not run_ids:
+        return {}
+    records = instance.get_run_records(dg.RunsFilter(run_ids=list(run_ids)))
+    return {run.id: run for run in map(_run, records)}
 
 
 def finished_runs(
@@ -234,7 +253,7 @@ def finished_runs(
     """Finished runs in the order they ended, with the moment their record was last changed."""
     filters = dg.RunsFilter(statuses=OVER, updated_after=after)
     records = instance.get_run_records(filters, limit, order_by="update_timestamp", ascending=True)
-    return [(record.update_timestamp.astimezone(UTC), run_of(record)) for record in records]
+    return [(record.update_timestamp.astimezone(UTC), _run(record)) for record in records]
 
 
 def why_failed(instance: dg.DagsterInstance, run_id: str) -> str:
@@ -265,9 +284,11 @@ def failure_of(instance: dg.DagsterInstance, run_id: str) -> str | None:
     return why_failed(instance, run_id)
 
 
-def fail_run(instance: dg.DagsterInstance, record: dg.RunRecord, reason: str) -> None:
-    """Mark a run failed that will not say so itself."""
-    instance.report_run_failed(record.dagster_run, f"declared dead: {reason}")
+def fail_run(instance: dg.DagsterInstance, run_id: str, reason: str) -> None:
+    """Mark a run failed that will not say so itself; one that is gone needs no mark."""
+    run = instance.get_run_by_id(run_id)
+    if run:
+        instance.report_run_failed(run, f"declared dead: {reason}")
 
 
 def fail_dead_runs(
@@ -278,10 +299,10 @@ def fail_dead_runs(
     A killed process or a machine that went down says nothing, and Dagster would count its run as
     going on until a time limit; while it does, a schedule that waits for its run is silent.
     """
-    dead = [r for r in open_runs(instance, job) if died(r.dagster_run.run_id)]
-    for record in dead:
-        fail_run(instance, record, "its process is gone")
-    return [record.dagster_run.run_id for record in dead]
+    dead = [run.id for run in open_runs(instance, job) if died(run.id)]
+    for run_id in dead:
+        fail_run(instance, run_id, "its process is gone")
+    return dead
 
 
 # Schedules on and off
@@ -308,8 +329,9 @@ def set_enabled(names: Iterable[str], *, on: bool) -> None:
     printed = {name: command.communicate()[0] for name, command in commands.items()}
     for name, command in commands.items():
         if command.returncode:
-            last = printed[name].strip().splitlines()[-1:]
-            raise Refused(f"{name}: dagster schedule {verb}: {''.join(last)}")
+            # Its code server goes on to say that it ends.
+            lines = [line for line in printed[name].splitlines() if "code_server" not in line]
+            raise Refused(f"{name}: dagster schedule {verb}: {lines[-1] if lines else 'failed'}")
 
 
 # What Dagster leaves behind

@@ -192,7 +192,8 @@ def _slots(
     now = datetime.now(UTC)
     by_slot = {tick.at: tick for tick in ticks}
     latest = max(by_slot, default=after)
-    runs = _launched(instance, ticks)
+    launched = {run_id for tick in ticks for run_id in tick.run_ids}
+    runs = dagster_instance.runs_by_id(instance, launched)
     settled, open_rows = True, []
     for number, slot in enumerate(dagster_instance.ticks_after(cron, after)):
         if slot > now or number == SLOTS_A_TIME:
@@ -210,14 +211,6 @@ def _slots(
             open_rows.append(row)
     if _changed_since(cursor, name, open_rows):
         yield from open_rows
-
-
-def _launched(instance: dg.DagsterInstance, ticks: list[Tick]) -> Mapping[str, Run]:
-    wanted = [run_id for tick in ticks for run_id in tick.run_ids]
-    if not wanted:
-        return {}
-    records = instance.get_run_records(dg.RunsFilter(run_ids=wanted))
-    return {record.dagster_run.run_id: dagster_instance.run_of(record) for record in records}
 
 
 def _slot(

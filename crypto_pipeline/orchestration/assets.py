@@ -5,7 +5,6 @@ Must not know: sources by name, requests, SQL.
 See https://docs.dagster.io/guides/build/assets
 """
 
-import logging
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -14,7 +13,7 @@ import dagster as dg
 from crypto_pipeline.collection.collect import collect
 from crypto_pipeline.collection.results import Collection, Progress, Result, skip_counts
 from crypto_pipeline.groups import BOTH, CollectionType
-from crypto_pipeline.monitoring.dagster_instance import run_id_of
+from crypto_pipeline.monitoring.dagster_instance import run_id_of, without_remark_on_outputs
 from crypto_pipeline.orchestration.resources import WarehouseResource
 from crypto_pipeline.tables import DATA, CachedMarketData, MarketPrice, Row, of_group
 from crypto_pipeline.warehouse import Warehouse, WarehouseError
@@ -112,7 +111,7 @@ def build_assets(progress: Progress | None = None, done: Done | None = None) -> 
         _log(context, collection)
         if collection.failed:
             raise dg.Failure(collection.failed, allow_retries=False)
-        context.log.addFilter(_not_about_outputs)
+        without_remark_on_outputs(context)
         for model in models:
             yield from report(model, collection, with_check=model.table.name in checks)
 
@@ -152,11 +151,6 @@ def _type_of(models: list[type[Row]]) -> CollectionType:
     if len(models) < sum(len(of_group(group)) for group in groups):
         return "manual"
     return BOTH if len(groups) > 1 else groups.pop().name
-
-
-def _not_about_outputs(record: logging.LogRecord) -> bool:
-    """Dagster remarks that no outputs came for the checks: `report` yields their events instead."""
-    return "did not yield or return expected outputs" not in record.getMessage()
 
 
 def _log(context: dg.AssetExecutionContext, collection: Collection) -> None:

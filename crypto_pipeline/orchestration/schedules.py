@@ -35,10 +35,11 @@ def _job(name: str, groups: tuple[Group, ...], description: str) -> Any:
     )
 
 
-_GROUP_JOBS = {
-    group: _job(group.job, (group,), f"{group.about}: every {group.beat.seconds // 60} minutes")
-    for group in GROUPS
-}
+def _about(group: Group) -> str:
+    return f"{group.about}: every {group.beat.seconds // 60} minutes"
+
+
+_GROUP_JOBS = {group: _job(group.job, (group,), _about(group)) for group in GROUPS}
 FULL = _job(COLLECTION_JOBS[BOTH], GROUPS, "Everything, once")
 
 JOBS = [*_GROUP_JOBS.values(), FULL]
@@ -53,32 +54,29 @@ def why_not_start(instance: dg.DagsterInstance, job_name: str) -> str | None:
     """
     dagster_instance.fail_dead_runs(instance, Warehouse(settings.database()).died, job_name)
     now = datetime.now(UTC)
-    for record in dagster_instance.open_runs(instance, job_name):
-        age = now - record.create_timestamp.astimezone(UTC)
+    for run in dagster_instance.open_runs(instance, job_name):
+        age = now - run.created_at
         if age <= TIME_LIMIT:
-            return f"run {record.dagster_run.run_id} of {job_name} is still going"
-        status = record.dagster_run.status.value
-        reason = f"still {status} after {age}, the limit is {TIME_LIMIT}"
-        dagster_instance.fail_run(instance, record, reason)
+            return f"run {run.id} of {job_name} is still going"
+        reason = f"still {run.status} after {age}, the limit is {TIME_LIMIT}"
+        dagster_instance.fail_run(instance, run.id, reason)
     return None
 
 
 def _schedule(group: Group) -> dg.ScheduleDefinition:
-    job = _GROUP_JOBS[group]
-
     def evaluate(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.SkipReason:
-        reason = why_not_start(context.instance, job.name)
+        reason = why_not_start(context.instance, group.job)
         return dg.SkipReason(reason) if reason else dg.RunRequest()
 
     try:
         return dg.ScheduleDefinition(
             name=group.schedule,
-            job=job,
+            job=_GROUP_JOBS[group],
             cron_schedule=settings.cron(group),
             execution_timezone="UTC",
             execution_fn=evaluate,
             default_status=dg.DefaultScheduleStatus.RUNNING,
-            description=job.description,
+            description=_about(group),
         )
     except dg.DagsterInvalidDefinitionError:
         raise settings.crons[group].wrong(
@@ -106,8 +104,8 @@ def first_collection(context: dg.SensorEvaluationContext) -> dg.RunRequest | dg.
         age = now - datetime.fromtimestamp(event.timestamp, UTC)
         if age < stale:
             return dg.SkipReason(f"{MarketPrice.table.name} was collected {age} ago")
-    for job in JOBS:
-        reason = why_not_start(context.instance, job.name)
+    for job in COLLECTION_JOBS.values():
+        reason = why_not_start(context.instance, job)
         if reason:
             return dg.SkipReason(reason)
     tried = float(context.cursor or 0)
