@@ -9,7 +9,7 @@ from crypto_pipeline.sources import Source
 from crypto_pipeline.sources.spec import Endpoint
 from crypto_pipeline.sources.values import millis
 from crypto_pipeline.tables import MarketPrice
-from crypto_pipeline_tests.upstream import Asked, Reply, Upstream
+from crypto_pipeline_tests.upstream import Received, Reply, Upstream
 
 SOURCES = 100
 AGGREGATORS = 10
@@ -71,8 +71,8 @@ class Answers:
     def __init__(self) -> None:
         self._bodies = [json.dumps(body(n)).encode() for n in range(SOURCES)]
 
-    def reply(self, asked: Asked) -> Reply:
-        number = int(asked.host.split("-")[1].split(".")[0])
+    def reply(self, request: Received) -> Reply:
+        number = int(request.host.split("-")[1].split(".")[0])
         return Reply(200, self._bodies[number])
 
 

@@ -17,7 +17,7 @@ outcome     how an endpoint ended in a collection: ok, empty, throttled, …, sk
 skip        why an endpoint was not asked: the kind, beside a sentence for people
 backoff     how long an endpoint rests after failures
 quota       the requests a source allows in a day or month; quota_account: what they are counted on
-slot        a host's turn: one request at a time, a polite gap apart
+slot        a host's moments for requests: one at a time, a polite gap apart
 limits      the bounds of a collection's requests: seconds, attempts, connections
 pool        sources that can stand in for one another
 universe    the coins that are kept

@@ -15,7 +15,7 @@ from crypto_pipeline.sources import SOURCES, Source
 from crypto_pipeline.sources.spec import Endpoint, Key, minutes
 from crypto_pipeline.tables import MarketPrice
 from crypto_pipeline.warehouse import Warehouse
-from crypto_pipeline_tests.upstream import Asked, Reply
+from crypto_pipeline_tests.upstream import Received, Reply
 
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
@@ -79,8 +79,8 @@ class Canned:
 
     bodies: dict[str, Any] = field(default_factory=dict)
 
-    def reply(self, asked: Asked) -> Reply | None:
-        body = self.bodies.get(asked.host + asked.path)
+    def reply(self, request: Received) -> Reply | None:
+        body = self.bodies.get(request.host + request.path)
         if body is None:
             return None
         return Reply(200, body if isinstance(body, bytes) else json.dumps(body).encode())

@@ -33,7 +33,7 @@ def server() -> Iterator[Upstream]:
 @pytest.fixture
 def upstream(server: Upstream, monkeypatch: pytest.MonkeyPatch) -> Upstream:
     server.rules = []
-    server.asked.clear()
+    server.received.clear()
     monkeypatch.setenv("CRYPTO_PIPELINE_UPSTREAM", server.url)
     return server
 
@@ -206,7 +206,7 @@ def test_the_budget_says_what_a_day_costs(upstream: Upstream) -> None:
     assert (said["bytes_per_day_allowed"], said["exceeded"]) == (1_000_000_000, [])
     shown = call("sources", "--budget")
     assert "of 1,000 MB" in shown
-    assert not upstream.asked
+    assert not upstream.received
 
 
 def test_an_exceeded_budget_exits_1(

@@ -128,7 +128,7 @@ def test_what_is_not_due_is_not_asked_even_by_another_process(
     again = run(Warehouse(warehouse.path), source("good"), name="c2")
     assert outcomes(again) == {"good": "skipped"}
     assert again.failed is None
-    assert len(upstream.asked) == 1
+    assert len(upstream.received) == 1
     forced = run(warehouse, source("good"), name="c3", force=True)
     assert outcomes(forced) == {"good": "ok"}
 
@@ -140,7 +140,7 @@ def test_who_said_wait_is_not_asked_again(warehouse: Warehouse, upstream: Upstre
     assert outcomes(again) == {"good": "skipped", "fine": "ok"}
     assert again.results[0].skip == "told_to_wait"
     assert "told to wait" in (again.results[0].reason or "")
-    assert sum(asked.host == "good.example" for asked in upstream.asked) == 1
+    assert sum(asked.host == "good.example" for asked in upstream.received) == 1
 
 
 def test_equal_requests_are_made_once(warehouse: Warehouse, upstream: Upstream) -> None:
@@ -150,7 +150,7 @@ def test_equal_requests_are_made_once(warehouse: Warehouse, upstream: Upstream) 
     )
     collection = run(warehouse, first, second)
     assert [r.outcome for r in collection.results] == ["ok", "ok"]
-    assert len(upstream.asked) == 1
+    assert len(upstream.received) == 1
     assert count(warehouse, "connection_attempts") == 1
 
 
@@ -204,7 +204,7 @@ def test_a_conditional_answer_is_unchanged_the_second_time(
     run(warehouse, endpoint)
     again = run(warehouse, endpoint, name="c2", force=True)
     assert outcomes(again) == {"good": "unchanged"}
-    assert upstream.asked[1].headers["If-None-Match"] == '"7"'
+    assert upstream.received[1].headers["If-None-Match"] == '"7"'
     assert count(warehouse, "market_prices") == 2
 
 
@@ -246,10 +246,10 @@ def test_a_locked_file_costs_no_row_and_asks_nobody_twice(
         again = run(warehouse, source("good"), source("fine"), name="c3")
     assert spooled.receipt.spooled
     assert outcomes(again) == {"good": "skipped", "fine": "skipped"}
-    assert len(upstream.asked) == 2
+    assert len(upstream.received) == 2
     run(warehouse, source("good"), source("fine"), name="c4")
     assert count(warehouse, "market_prices") == 4
-    assert len(upstream.asked) == 2
+    assert len(upstream.received) == 2
     assert warehouse.query("SELECT count(DISTINCT collection_id) FROM data_collections") == [(4,)]
 
 
@@ -258,7 +258,7 @@ def test_two_at_once_collect_once(warehouse: Warehouse, upstream: Upstream, tmp_
     code = program(upstream, warehouse.path, "sys.argv[1]")
     both = [python(code, name) for name in ("c1", "c2")]
     assert [process.wait(60) for process in both] == [0, 0]
-    assert len(upstream.asked) == 1
+    assert len(upstream.received) == 1
     assert count(warehouse, "market_prices") == 2
     assert count(warehouse, "data_collections") == 2
 
@@ -289,7 +289,7 @@ def test_a_kill_in_the_middle_loses_nothing_and_duplicates_nothing(
     run(warehouse, source("fine"), name="before")
     upstream.delay = 0.3
     victim = python(program(upstream, warehouse.path, "'killed'"))
-    while not any(asked.host == "good.example" for asked in upstream.asked):
+    while not any(asked.host == "good.example" for asked in upstream.received):
         time.sleep(0.01)
         assert victim.poll() is None
     time.sleep(pause)
@@ -324,7 +324,7 @@ def test_a_canary_key_appears_nowhere(
         run(warehouse, keyed, source("good"), name=body[:9], force=True)
     upstream.rules = [Rule("keyed", fault="reset")]
     run(warehouse, keyed, name="c3", force=True)
-    assert any(canary in repr(asked.query) for asked in upstream.asked)
+    assert any(canary in repr(asked.query) for asked in upstream.received)
     for file in warehouse.path.parent.rglob("*"):
         if file.is_file():
             assert canary.encode() not in file.read_bytes(), file

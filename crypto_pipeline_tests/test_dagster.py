@@ -199,7 +199,7 @@ def test_what_is_not_due_is_said(upstream: Upstream, instance: dg.DagsterInstanc
     again = materialize(instance)
     assert again.success
     assert checks(again)["market_prices"] == (True, "nobody was asked: 2 are not due yet")
-    assert len(upstream.asked) == 2
+    assert len(upstream.received) == 2
 
 
 def test_the_resource_closes_its_connection(warehouse: Warehouse) -> None:

@@ -108,7 +108,7 @@ def test_a_host_that_says_wait_is_left_alone(upstream: Upstream) -> None:
     assert second.status == 429
     assert second.attempts == ()
     assert other.status == 200
-    assert len(upstream.asked) == 2
+    assert len(upstream.received) == 2
 
 
 def test_a_date_in_retry_after_is_understood(upstream: Upstream) -> None:
@@ -122,7 +122,7 @@ def test_a_conditional_request_sends_what_was_remembered(upstream: Upstream) -> 
     upstream.rules.append(Rule("alpha", status=304, body=b""))
     answer = ask(upstream, etag='"v1"', last_modified="Mon, 23 Nov 2026 11:00:00 GMT")
     assert answer.status == 304
-    headers = upstream.asked[0].headers
+    headers = upstream.received[0].headers
     assert headers["If-None-Match"] == '"v1"'
     assert headers["If-Modified-Since"] == "Mon, 23 Nov 2026 11:00:00 GMT"
 
@@ -131,7 +131,7 @@ def test_a_redirect_in_public_is_followed(upstream: Upstream) -> None:
     moved = {"Location": "https://beta.example/prices"}
     upstream.rules.append(Rule("alpha", status=301, headers=moved))
     assert ask(upstream).status == 200
-    assert [a.host for a in upstream.asked] == ["alpha.example", "beta.example"]
+    assert [a.host for a in upstream.received] == ["alpha.example", "beta.example"]
 
 
 @pytest.mark.parametrize(
@@ -151,7 +151,7 @@ def test_a_redirect_elsewhere_is_not_followed(upstream: Upstream, target: str) -
     answer = ask(upstream)
     assert answer.status is None
     assert "not followed" in (answer.error or "")
-    assert {a.host for a in upstream.asked} == {"alpha.example"}
+    assert {a.host for a in upstream.received} == {"alpha.example"}
 
 
 def test_redirects_end(upstream: Upstream) -> None:
@@ -189,7 +189,7 @@ def test_a_key_is_sent_and_never_seen(
     url = f"{URL}/{{key}}" if key.path else URL
     with Fetcher(upstream.url, ["ALPHA_KEY"]) as fetcher:
         answer = fetcher.fetch(Request("GET", url, key=key, gap=0))
-    asked = upstream.asked[0]
+    asked = upstream.received[0]
     sent = repr((asked.path, asked.query, asked.headers))
     assert canary in sent or "c4n%2Fary%2BSECRET" in sent
     assert "SECRET" not in repr(answer)
@@ -213,5 +213,5 @@ def test_no_cookie_and_no_netrc(upstream: Upstream) -> None:
         for page in "12":
             fetcher.fetch(Request("GET", URL, params=(("page", page),), gap=0))
     assert all(
-        "Cookie" not in a.headers and "Authorization" not in a.headers for a in upstream.asked
+        "Cookie" not in a.headers and "Authorization" not in a.headers for a in upstream.received
     )

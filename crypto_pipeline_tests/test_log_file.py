@@ -118,7 +118,7 @@ def test_a_wrong_form_is_named_before_anybody_is_asked(
     monkeypatch.setenv("CRYPTO_PIPELINE_LOG", "xml")
     with pytest.raises(SettingError, match="CRYPTO_PIPELINE_LOG='xml': give logfmt or json"):
         run(warehouse, source("good"))
-    assert not upstream.asked
+    assert not upstream.received
     monkeypatch.setenv("CRYPTO_PIPELINE_LOG", "LOGFMT")
     assert settings.log_form() == "logfmt"
 
@@ -168,7 +168,7 @@ def test_no_key_is_in_it(
     for number, rule in enumerate(rules):
         upstream.rules = [rule]
         run(warehouse, keyed, source("good"), name=f"c{number}", force=True, limits=SHORT)
-    assert any(canary in repr(asked.query) for asked in upstream.asked)
+    assert any(canary in repr(asked.query) for asked in upstream.received)
     said = file.read_text()
     assert sum("keyed.market_prices" in line for line in said.splitlines()) == len(rules)
     assert canary not in said

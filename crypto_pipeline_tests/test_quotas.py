@@ -184,7 +184,7 @@ def test_a_quota_is_remembered_and_not_even_forced(
     assert result.outcome == "skipped"
     if force:
         assert result.reason == "daily quota: 3 of 3 calls used until 00:00 UTC"
-    assert len(upstream.asked) == 3
+    assert len(upstream.received) == 3
 
 
 def test_the_next_of_a_pool_takes_over_where_a_quota_is_used_up(
@@ -207,7 +207,7 @@ def test_a_retry_counts_and_is_not_made_past_the_quota(
     run(warehouse, "c1", prices(source))
     assert calls(warehouse)["good"][0] == LIMITS.attempts
     run(warehouse, "c2", prices(limited("good", day=LIMITS.attempts + 1)))
-    assert calls(warehouse)["good"][0] == LIMITS.attempts + 1 == len(upstream.asked)
+    assert calls(warehouse)["good"][0] == LIMITS.attempts + 1 == len(upstream.received)
 
 
 def test_an_endpoint_asked_coin_by_coin_needs_a_call_for_each(
@@ -219,7 +219,7 @@ def test_an_endpoint_asked_coin_by_coin_needs_a_call_for_each(
 
     (skipped,) = run(warehouse, "c1", shop(3)).results
     assert skipped.reason == ("daily quota: 0 of 3 calls used until 00:00 UTC, 4 more are needed")
-    assert not upstream.asked
+    assert not upstream.received
     (asked,) = run(warehouse, "c2", shop(4)).results
     assert (asked.outcome, asked.records) == ("ok", 4)
 

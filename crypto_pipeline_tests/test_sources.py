@@ -11,7 +11,7 @@ from pydantic_core import to_jsonable_python
 
 from crypto_pipeline.collection.exchange import Answer
 from crypto_pipeline.collection.extract import Extraction, extract
-from crypto_pipeline.sources import ENDPOINTS, SOURCES, Endpoint
+from crypto_pipeline.sources import ENDPOINTS, Endpoint
 from crypto_pipeline.sources.spec import Ask
 from crypto_pipeline.tables import Row
 from crypto_pipeline_tests.upstream import (
@@ -19,7 +19,7 @@ from crypto_pipeline_tests.upstream import (
     SAMPLES,
     Recording,
     Recordings,
-    _asked,
+    requests_of,
     sample_file,
 )
 
@@ -86,12 +86,12 @@ pairs_of_recordings: list[tuple[Endpoint, Ask, Recording]] = []
 if RECORDINGS.exists():
     known = Recordings().all
     for endpoint in ENDPOINTS.values():
-        for ask, asked in zip(endpoint.asks(), _asked(endpoint.id), strict=True):
+        for ask, asked in zip(endpoint.asks(), requests_of(endpoint.id), strict=True):
             pairs_of_recordings += [
                 (endpoint, ask, recording)
                 for recording in known
-                if recording.asked.place == asked.place
-                and recording.asked.agreement(asked) is not None
+                if recording.request.place == asked.place
+                and recording.request.agreement(asked) is not None
             ]
 
 
@@ -261,7 +261,3 @@ def test_a_recording_becomes_rows_or_what_its_error_deserves(
 @pytest.mark.skipif(not RECORDINGS.exists(), reason="../shared/recordings is not here")
 def test_what_is_outdated_is_a_recording_of_an_endpoint() -> None:
     assert set(OUTDATED) <= {written(e, r) for e, _, r in pairs_of_recordings}
-
-
-def test_a_source_has_one_entry_in_one_file() -> None:
-    assert len(SOURCES) == len({source.name for source in SOURCES.values()})

@@ -1,14 +1,13 @@
 """Declaring sources: what is wrong is said at import, with the source and the field."""
 
 from datetime import UTC, datetime
-from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
 
-import crypto_pipeline
 from crypto_pipeline.collection.exchange import request_for
-from crypto_pipeline.sources import ENDPOINTS, SOURCES, Source, SourceError
+from crypto_pipeline.sources import ENDPOINTS, SOURCES, Source, SourceError, find
 from crypto_pipeline.sources.spec import Ask, Key, Pairs, ago, day, minutes, now
 from crypto_pipeline.tables import DATA, MarketPrice
 
@@ -109,12 +108,57 @@ def test_rpc_calls_are_one_request() -> None:
     )
 
 
-def test_no_other_module_contains_a_source_s_name() -> None:
-    package = Path(crypto_pipeline.__file__).parent
-    common = {"index", "extended", "delta", "paper"}
-    for file in package.glob("*.py"):
-        words = set(file.read_text(encoding="utf-8").replace('"', " ").replace(".", " ").split())
-        assert not (words & (set(SOURCES) - common)), file
+def module(name: str, *sources: Source) -> ModuleType:
+    """A module that declares these sources, as one of the folder's does."""
+    made = ModuleType(name)
+    for place, source in enumerate(sources):
+        setattr(made, f"SOURCE_{place}", source)
+    return made
+
+
+def with_prices(name: str, url: str = "", **about: Any) -> Source:
+    made = declared(name=name, base=f"https://{name}.example")
+    made.endpoint(MarketPrice, url or "/prices", row=dict, **about)
+    return made
+
+
+def test_sources_are_found_in_the_order_they_are_declared_in() -> None:
+    alpha, beta, gamma = with_prices("alpha"), with_prices("beta"), with_prices("gamma")
+    listed = module("listed", gamma)
+    listed.MORE = [alpha, gamma]  # type: ignore[attr-defined]
+    assert list(find([listed, module("last", beta)])) == ["gamma", "alpha", "beta"]
+
+
+@pytest.mark.parametrize(
+    ("second", "words"),
+    [
+        (with_prices("alpha", "/else"), "source 'alpha': declared twice"),
+        (
+            with_prices("beta", "https://alpha.example/prices"),
+            "endpoint beta.market_prices: path: asks what alpha.market_prices asks",
+        ),
+        (
+            with_prices("beta", "https://ALPHA.example/prices/"),
+            "endpoint beta.market_prices: path: asks what alpha.market_prices asks",
+        ),
+        (declared(name="beta"), "source 'beta': endpoints: has none"),
+    ],
+    ids=["one name", "one address", "one address otherwise written", "no endpoint"],
+)
+def test_a_source_declared_twice_is_named(second: Source, words: str) -> None:
+    with pytest.raises(SourceError, match=words):
+        find([module("one", with_prices("alpha")), module("two", second)])
+
+
+def test_a_source_that_another_module_imports_is_one_source() -> None:
+    alpha = with_prices("alpha")
+    assert list(find([module("one", alpha), module("two", alpha, alpha)])) == ["alpha"]
+
+
+def test_one_address_may_be_asked_for_two_things() -> None:
+    spot = with_prices("spot", "https://alpha.example/tickers", params={"kind": "spot"})
+    swaps = with_prices("swaps", "https://alpha.example/tickers", params={"kind": "swap"})
+    assert set(find([module("both", spot, swaps)])) == {"spot", "swaps"}
 
 
 @pytest.mark.parametrize("model", DATA, ids=lambda m: m.table.name)

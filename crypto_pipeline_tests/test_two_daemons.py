@@ -58,7 +58,7 @@ def test_a_tick_of_two_daemons_is_collected_once(
     assert evaluated(one, tick) == evaluated(other, tick) == COLLECTING
     for of_schedule in runs.values():
         collected_once(warehouse, [run.run_id for run in of_schedule])
-    assert len(upstream.asked) == count(warehouse, "connection_attempts")
+    assert len(upstream.received) == count(warehouse, "connection_attempts")
 
 
 def daemon(folder: Path, name: str) -> Session:

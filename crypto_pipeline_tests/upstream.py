@@ -41,7 +41,7 @@ _VOLATILE = re.compile(
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class Received:
     """A request as the server got it."""
 
     method: str
@@ -52,7 +52,7 @@ class Asked:
     headers: Mapping[str, str] = field(default_factory=dict, hash=False, compare=False)
 
     @classmethod
-    def of(cls, method: str, url: str, body: Any = None) -> "Asked":
+    def of(cls, method: str, url: str, body: Any = None) -> "Received":
         split = urlsplit(url)
         query = tuple(parse_qsl(split.query, keep_blank_values=True))
         return cls(method, split.netloc, split.path.rstrip("/"), query, _parsed(body))
@@ -61,7 +61,7 @@ class Asked:
     def place(self) -> tuple[str, str, str]:
         return self.method, self.host, self.path
 
-    def agreement(self, other: "Asked") -> int | None:
+    def agreement(self, other: "Received") -> int | None:
         """How well two requests of one place agree; None when they ask for different things."""
         mine: dict[str, list[str]] = defaultdict(list)
         theirs: dict[str, list[str]] = defaultdict(list)
@@ -105,7 +105,7 @@ class Reply:
 class Answers(Protocol):
     """Something that knows what to reply."""
 
-    def reply(self, asked: Asked) -> Reply | None: ...
+    def reply(self, request: Received) -> Reply | None: ...
 
 
 def sample_file(endpoint: Endpoint, folder: Path = SAMPLES) -> Path | None:
@@ -120,7 +120,7 @@ def sample_file(endpoint: Endpoint, folder: Path = SAMPLES) -> Path | None:
 
 
 @cache
-def _asked(endpoint_id: str) -> tuple[Asked, ...]:
+def requests_of(endpoint_id: str) -> tuple[Received, ...]:
     """The requests an endpoint sends, as the server gets them, without what depends on the time."""
     endpoint = ENDPOINTS[endpoint_id]
     timely = {name for name, value in endpoint.params.items() if isinstance(value, Computed)}
@@ -130,7 +130,7 @@ def _asked(endpoint_id: str) -> tuple[Asked, ...]:
         request = request_for(endpoint, ask, at)
         url = request.url.replace("{key}", "KEY")
         query = "&".join(f"{name}={value}" for name, value in request.params if name not in timely)
-        found.append(Asked.of(request.method, f"{url}?{query}", request.body))
+        found.append(Received.of(request.method, f"{url}?{query}", request.body))
     return tuple(found)
 
 
@@ -142,19 +142,19 @@ class Samples:
     """Answers from the samples beside the tests: one file per endpoint."""
 
     def __init__(self, folder: Path = SAMPLES) -> None:
-        self._places: dict[tuple[str, str, str], list[tuple[Asked, Path]]] = defaultdict(list)
+        self._places: dict[tuple[str, str, str], list[tuple[Received, Path]]] = defaultdict(list)
         for endpoint in ENDPOINTS.values():
             file = sample_file(endpoint, folder)
             if file is not None:
-                for asked in _asked(endpoint.id):
-                    place = (asked.method, asked.host, asked.path.replace("/KEY", "/*"))
-                    self._places[place].append((asked, file))
+                for request in requests_of(endpoint.id):
+                    place = (request.method, request.host, request.path.replace("/KEY", "/*"))
+                    self._places[place].append((request, file))
 
-    def reply(self, asked: Asked) -> Reply | None:
+    def reply(self, request: Received) -> Reply | None:
         best: tuple[int, Path] | None = None
-        for known, file in self._places.get(asked.place, []):
-            score = known.agreement(asked)
-            if score is not None and known.body is not None and known.body == asked.body:
+        for known, file in self._places.get(request.place, []):
+            score = known.agreement(request)
+            if score is not None and known.body is not None and known.body == request.body:
                 score += 100
             if score is not None and (best is None or score > best[0]):
                 best = (score, file)
@@ -186,7 +186,7 @@ _DAY = timedelta(days=1)
 class Recording:
     """One recorded answer and the request it answers. captured: when, if that is known."""
 
-    asked: Asked
+    request: Received
     status: int
     content_type: str
     file: Path
@@ -206,7 +206,7 @@ class Recordings:
         self.all = list(self._read(folder))
         self._places: dict[tuple[str, str, str], list[Recording]] = defaultdict(list)
         for recording in self.all:
-            self._places[recording.asked.place].append(recording)
+            self._places[recording.request.place].append(recording)
 
     @staticmethod
     def _read(folder: Path) -> Iterator[Recording]:
@@ -217,7 +217,7 @@ class Recordings:
                 if file.exists() and "url" in entry:
                     body = entry.get("request_body") or entry.get("body")
                     yield Recording(
-                        asked=Asked.of(entry["method"], entry["url"], body),
+                        request=Received.of(entry["method"], entry["url"], body),
                         status=entry["status"] or 200,
                         content_type=entry["content_type"] or "application/octet-stream",
                         file=file,
@@ -227,12 +227,12 @@ class Recordings:
                         captured=capture(entry.get("captured")),
                     )
 
-    def reply(self, asked: Asked) -> Reply | None:
-        if isinstance(asked.body, list):
-            return self._batch(asked)
+    def reply(self, request: Received) -> Reply | None:
+        if isinstance(request.body, list):
+            return self._batch(request)
         best: tuple[tuple[bool, int], Recording] | None = None
-        for recording in self._places.get(asked.place, []):
-            agreement = recording.asked.agreement(asked)
+        for recording in self._places.get(request.place, []):
+            agreement = recording.request.agreement(request)
             if agreement is not None:
                 score = (recording.status == 200, agreement)
                 if best is None or score > best[0]:
@@ -240,18 +240,18 @@ class Recordings:
         if best is None:
             return None
         reply = best[1].reply()
-        if isinstance(asked.body, Mapping) and "jsonrpc" in asked.body:
+        if isinstance(request.body, Mapping) and "jsonrpc" in request.body:
             answer = _parsed(reply.body)
             if isinstance(answer, dict):
-                answer["id"] = asked.body.get("id")
+                answer["id"] = request.body.get("id")
                 return Reply(reply.status, json.dumps(answer).encode())
         return reply
 
-    def _batch(self, asked: Asked) -> Reply | None:
+    def _batch(self, request: Received) -> Reply | None:
         """A JSON-RPC batch is answered call by call."""
         answers = []
-        for call in asked.body:
-            reply = self.reply(Asked(asked.method, asked.host, asked.path, asked.query, call))
+        for call in request.body:
+            reply = self.reply(Received(*request.place, request.query, call))
             if reply is None or reply.status != 200:
                 return reply
             answers.append(_parsed(reply.body))
@@ -273,8 +273,8 @@ class Rule:
     delay: float = 0.0
     times: int | None = None
 
-    def applies(self, asked: Asked) -> bool:
-        if self.times == 0 or not re.search(self.match, asked.host + asked.path):
+    def applies(self, request: Received) -> bool:
+        if self.times == 0 or not re.search(self.match, request.host + request.path):
             return False
         if self.times is not None:
             self.times -= 1
@@ -294,7 +294,7 @@ class Upstream:
         self.answers = answers or (Samples(),)
         self.rules = list(rules)
         self.delay = delay
-        self.asked: list[Asked] = []
+        self.received: list[Received] = []
         self._lock = threading.Lock()
         handler = type("Handler", (_Handler,), {"upstream": self})
         self._server = _Server(("127.0.0.1", port), handler)
@@ -314,17 +314,17 @@ class Upstream:
     def serve(self) -> None:
         self._server.serve_forever()
 
-    def note(self, asked: Asked) -> Rule | None:
+    def take(self, request: Received) -> Rule | None:
         with self._lock:
-            self.asked.append(asked)
-            return next((rule for rule in self.rules if rule.applies(asked)), None)
+            self.received.append(request)
+            return next((rule for rule in self.rules if rule.applies(request)), None)
 
-    def reply(self, asked: Asked) -> Reply:
+    def reply(self, request: Received) -> Reply:
         for answers in self.answers:
-            reply = answers.reply(asked)
+            reply = answers.reply(request)
             if reply is not None:
                 return reply
-        words = f"nothing is known for {asked.method} {asked.host}{asked.path}"
+        words = f"nothing is known for {request.method} {request.host}{request.path}"
         return Reply(404, json.dumps({"error": words}).encode())
 
 
@@ -355,11 +355,11 @@ class _Handler(BaseHTTPRequestHandler):
         length = int(self.headers.get("Content-Length") or 0)
         body = self.rfile.read(length) if length else b""
         host, _, rest = self.path.lstrip("/").partition("/")
-        asked = Asked.of(self.command, f"https://{host}/{rest}", body)
-        asked = Asked(*asked.place, asked.query, asked.body, dict(self.headers.items()))
-        rule = self.upstream.note(asked)
+        request = Received.of(self.command, f"https://{host}/{rest}", body)
+        request = Received(*request.place, request.query, request.body, dict(self.headers.items()))
+        rule = self.upstream.take(request)
         time.sleep(self.upstream.delay + (rule.delay if rule else 0.0))
-        reply = self.upstream.reply(asked)
+        reply = self.upstream.reply(request)
         with contextlib.suppress(OSError):
             if rule is None:
                 self._send(reply)

@@ -42,7 +42,7 @@ class Slot:
     """What one host is owed: a gap between requests, and silence after it asked for it.
 
     New requests book their moments in advance, one gap after the other. When one is really sent it
-    takes its turn; so does a retry, which comes between those that are booked.
+    takes the next free moment; so does a retry, which comes between those that are booked.
     """
 
     def __init__(self) -> None:

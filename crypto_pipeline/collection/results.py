@@ -58,7 +58,7 @@ class Result:
 
     @property
     def not_due(self) -> bool:
-        """Whether it was not asked because it, its pool or its host has its turn later."""
+        """Whether it was not asked because it, its pool or its host is asked later on."""
         return self.skip in NOT_DUE
 
 

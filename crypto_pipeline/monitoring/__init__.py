@@ -1,1 +1,1 @@
-"""What the worker does and did: read from Dagster, kept in the warehouse, told to people."""
+"""What the worker does and did: read from Dagster, recorded in the warehouse, shown to people."""

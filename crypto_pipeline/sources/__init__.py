@@ -7,41 +7,48 @@ All other modules declare sources. No module outside this folder may contain a s
 
 import importlib
 import pkgutil
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
+from types import ModuleType
 
 from crypto_pipeline.sources.spec import Endpoint, Source, SourceError
 
+_ANY_TIME = datetime(2026, 1, 1, tzinfo=UTC)
 
-def _find() -> dict[str, Source]:
+
+def find(modules: Iterable[ModuleType]) -> dict[str, Source]:
+    """The sources that these modules declare, by name.
+
+    Raises SourceError for a source without an endpoint, for two sources of one name, and for two
+    that ask the same for one table: they would be two voices of one.
+    """
     found: dict[str, Source] = {}
-    for module in sorted(m.name for m in pkgutil.iter_modules(__path__)):
-        for value in vars(importlib.import_module(f"{__name__}.{module}")).values():
-            for source in value if isinstance(value, list | tuple) else [value]:
-                if isinstance(source, Source):
-                    if found.get(source.name, source) is not source:
-                        raise SourceError(f"source {source.name!r}: declared twice")
-                    if not source.endpoints:
-                        raise SourceError(f"source {source.name!r}: endpoints: has none")
-                    found[source.name] = source
+    asked: dict[tuple[str, ...], Endpoint] = {}
+    for module in modules:
+        for source in _sources_in(module):
+            if found.setdefault(source.name, source) is not source:
+                raise SourceError(f"source {source.name!r}: declared twice")
+            if not source.endpoints:
+                raise SourceError(f"source {source.name!r}: endpoints: has none")
+            for endpoint in source.endpoints:
+                first = asked.setdefault(endpoint.question(_ANY_TIME), endpoint)
+                if first.source is not source:
+                    raise SourceError(f"endpoint {endpoint.id}: path: asks what {first.id} asks")
     return found
 
 
-def refuse_one_under_two_names(sources: Iterable[Source]) -> None:
-    """Raises SourceError for two sources that ask the same for one table: one source under two
-    names would be two voices."""
-    asked: dict[tuple[str, ...], Endpoint] = {}
-    for source in sources:
-        for endpoint in source.endpoints:
-            first = asked.setdefault(endpoint.question(_ANY_TIME), endpoint)
-            if first.source is not source:
-                raise SourceError(f"endpoint {endpoint.id}: path: asks what {first.id} asks")
+def _sources_in(module: ModuleType) -> Iterator[Source]:
+    """The sources among a module's names, also in lists and tuples; those it imports too."""
+    for value in vars(module).values():
+        for one in value if isinstance(value, list | tuple) else [value]:
+            if isinstance(one, Source):
+                yield one
 
 
-_ANY_TIME = datetime(2026, 1, 1, tzinfo=UTC)
-
-SOURCES: dict[str, Source] = _find()
-refuse_one_under_two_names(SOURCES.values())
+SOURCES: dict[str, Source] = find(
+    importlib.import_module(f"{__name__}.{name}")
+    for name in sorted(module.name for module in pkgutil.iter_modules(__path__))
+)
 
 ENDPOINTS: dict[str, Endpoint] = {e.id: e for s in SOURCES.values() for e in s.endpoints}
 

@@ -288,7 +288,7 @@ class Endpoint:
         columns = self.model.table.column_names
         fixed = [self.fixed]
         if isinstance(self.each, Pairs):
-            fixed += [self.each.asks(["BTC"])[0].fixed]
+            fixed += [ask.fixed for ask in self.each.asks(MAJORS)]
         elif self.each is not None:
             fixed += list(self.each.values())
             if not self.each:

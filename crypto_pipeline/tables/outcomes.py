@@ -31,7 +31,7 @@ Skip = Literal[
 ]
 
 NOT_DUE: frozenset[Skip] = frozenset({"not_due", "pool_not_due", "slow_host"})
-"""Nothing is wrong: the endpoint, its pool or its host has its turn at a later collection."""
+"""Nothing is wrong: the endpoint, its pool or its host is asked in a later collection."""
 
 SKIPS: Mapping[Skip, str] = {
     "not_due": "are not due yet",

@@ -111,13 +111,13 @@ def _create_views(connection: duckdb.DuckDBPyConnection) -> None:
 
 def _comment(connection: duckdb.DuckDBPyConnection) -> None:
     """Say in the file what every table, view and column means, where it does not say so yet."""
-    said = connection.execute(
+    found = connection.execute(
         f"SELECT 'TABLE ' || table_name, comment FROM duckdb_tables() {_OURS} "
         f"UNION ALL SELECT 'VIEW ' || view_name, comment FROM duckdb_views() {_OURS} "
         "UNION ALL SELECT 'COLUMN ' || table_name || '.\"' || column_name || '\"', comment "
         f"FROM duckdb_columns() {_OURS}"
     )
-    here = dict(said.fetchall())
+    here = dict(found.fetchall())
     for target, comment in _meanings():
         if here.get(target) != comment:
             connection.execute(f"COMMENT ON {target} IS {literal(comment)}")
@@ -125,14 +125,14 @@ def _comment(connection: duckdb.DuckDBPyConnection) -> None:
 
 def _meanings() -> list[tuple[str, str]]:
     """What the declarations say of each table, view and column."""
-    said = []
+    meanings = []
     for model in TABLES.values():
         table = model.table
-        said.append((f"TABLE {table.name}", table.description))
+        meanings.append((f"TABLE {table.name}", table.description))
         for c in table.columns:
             meaning = f"{c.description} [{c.unit}]" if c.unit else c.description
-            said.append((f'COLUMN {table.name}."{c.name}"', meaning))
+            meanings.append((f'COLUMN {table.name}."{c.name}"', meaning))
     for view in VIEWS:
-        said.append((f"VIEW {view.name}", view.description))
-        said += [(f'COLUMN {view.name}."{c.name}"', c.meaning) for c in view.columns]
-    return said
+        meanings.append((f"VIEW {view.name}", view.description))
+        meanings += [(f'COLUMN {view.name}."{c.name}"', c.meaning) for c in view.columns]
+    return meanings
