@@ -2,6 +2,7 @@
 # make demo      the same against the offline upstream that ships with the tests
 # make dev       the Dagster UI on http://127.0.0.1:3000 with both schedules on
 # make test      lint, types, tests, on both versions of DuckDB, and Dagster's own validation
+# make live      every keyless endpoint once on the real internet; REPORT=live.xml keeps the account
 # make bench     the benchmarks
 # make docs      write the generated reference anew
 
@@ -11,7 +12,7 @@ BIN := $(VENV)/bin
 export DAGSTER_HOME ?= $(CURDIR)
 export DAGSTER_DISABLE_TELEMETRY := yes
 
-.PHONY: collect demo dev test lint bench docs clean
+.PHONY: collect demo dev test live lint bench docs clean
 
 collect: $(VENV)/ready
 	$(BIN)/crypto-pipeline collect both
@@ -36,6 +37,11 @@ test: lint .duckdb2/ready
 	PYTHONPATH=.duckdb2 $(BIN)/python -m pytest \
 		crypto_pipeline_tests/test_warehouse.py crypto_pipeline_tests/test_migrations.py
 	$(BIN)/dagster definitions validate -w workspace.yaml
+
+REPORT ?= live.xml
+
+live: $(VENV)/dev-ready
+	$(BIN)/python -m pytest -m live --junitxml=$(REPORT)
 
 bench: $(VENV)/ready
 	$(BIN)/python -m benchmarks

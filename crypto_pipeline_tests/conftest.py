@@ -38,6 +38,20 @@ def only_loopback() -> Iterator[None]:
     patch.undo()
 
 
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say how many tests were skipped because material beside the checkout is not here."""
+    skipped = [
+        report
+        for report in terminalreporter.stats.get("skipped", [])
+        if "../shared" in str(report.longrepr)
+    ]
+    if skipped:
+        terminalreporter.write_line(
+            f"{len(skipped)} tests were skipped: ../shared, with recordings and the catalogue of "
+            "sources, is not beside this checkout"
+        )
+
+
 @contextmanager
 def the_internet() -> Iterator[None]:
     """For tests marked live: the real internet, without anybody's settings and keys."""

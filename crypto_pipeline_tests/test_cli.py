@@ -194,11 +194,6 @@ def test_a_wrong_universe_is_named(text: str, monkeypatch: pytest.MonkeyPatch) -
         settings.universe()
 
 
-def test_the_reference_is_what_the_declarations_say() -> None:
-    for file, text in docs.generated():
-        assert file.read_text(encoding="utf-8") == text, f"{file.name}: run `make docs`"
-
-
 def test_the_budget_says_what_a_day_costs(upstream: Upstream) -> None:
     said = json.loads(call("sources", "--budget", "--json"))
     assert {line["source"] for line in said["sources"]} == set(SOURCES)

@@ -1,0 +1,104 @@
+"""What the documents and the hosting say follows from the declarations, or is held against them."""
+
+import re
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from crypto_pipeline import docs
+from crypto_pipeline.settings import SETTINGS
+from crypto_pipeline.sources import SOURCES
+
+PAGES = [*docs.ROOT.glob("*.md"), *(docs.ROOT / "docs").glob("*.md"), docs.ROOT / "dagster.yaml"]
+VARIABLES = {setting.name for setting in SETTINGS}
+
+
+def read(name: str) -> str:
+    return (docs.ROOT / name).read_text(encoding="utf-8")
+
+
+def test_the_reference_is_what_the_declarations_say() -> None:
+    for file, text in docs.generated():
+        assert file.read_text(encoding="utf-8") == text, f"{file.name}: run `make docs`"
+
+
+def test_every_setting_is_in_the_readme_and_in_the_example() -> None:
+    for setting in SETTINGS:
+        assert f"| {setting.name} | " in read("README.md")
+        assert f"\n# {setting.name}=" in read(".env.example")
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_a_document_names_no_setting_that_does_not_exist(page: Path) -> None:
+    named = set(re.findall(r"\bCRYPTO_PIPELINE_[A-Z_]+\b", page.read_text(encoding="utf-8")))
+    assert not named - VARIABLES
+
+
+def test_the_package_reads_no_variable_that_is_not_declared() -> None:
+    keys = {source.key.env for source in SOURCES.values() if source.key}
+    for file in (docs.ROOT / "crypto_pipeline").rglob("*.py"):
+        named = set(re.findall(r"\bCRYPTO_PIPELINE_[A-Z]+[A-Z_]*[A-Z]\b", file.read_text("utf-8")))
+        assert not named - VARIABLES - keys, file
+
+
+@pytest.mark.parametrize("setting", SETTINGS, ids=lambda s: s.name)
+def test_the_default_and_the_example_of_a_setting_can_be_read(
+    setting: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.delenv(setting.name, raising=False)
+    setting()
+    if setting.example and setting.name != "DAGSTER_HOME":
+        monkeypatch.setenv(setting.name, setting.example)
+        assert setting() != setting.parse(setting.default)
+
+
+def test_a_part_of_a_document_needs_its_markers() -> None:
+    text = "a\n<!-- x: made by `make docs` -->\nold\n<!-- end of x -->\nb\n"
+    assert docs.with_part(text, "x", "new\n") == text.replace("old", "new")
+    with pytest.raises(ValueError, match="no part 'y'"):
+        docs.with_part(text, "y", "new\n")
+
+
+# Hosting
+
+
+def workflow(name: str) -> Any:
+    return yaml.safe_load(read(f".github/workflows/{name}.yml"))
+
+
+def test_ci_runs_on_every_python_that_the_project_names() -> None:
+    job = workflow("ci")["jobs"]["test"]
+    project = tomllib.loads(read("pyproject.toml"))["project"]
+    assert project["requires-python"] == ">=3.11,<3.14"
+    assert job["strategy"]["matrix"]["python"] == ["3.11", "3.12", "3.13"]
+    assert job["steps"][-1] == {"run": ".ci/run"}
+
+
+def test_the_live_lane_runs_nightly_may_fail_and_leaves_its_report() -> None:
+    live = workflow("live")
+    assert live[True]["schedule"]  # `on`, as YAML reads it
+    job = live["jobs"]["live"]
+    assert job["continue-on-error"] is True
+    run, report = job["steps"][-2:]
+    assert run["run"] == "make live REPORT=live.xml"
+    assert (report["if"], report["with"]["path"]) == ("always()", "live.xml")
+    assert "--junitxml=$(REPORT)" in read("Makefile")
+
+
+def test_the_template_for_a_source_that_died_offers_the_outcomes() -> None:
+    from crypto_pipeline.tables.outcomes import GOOD, SKIPPED, Outcome
+
+    form = yaml.safe_load(read(".github/ISSUE_TEMPLATE/source-died.yml"))
+    (outcome,) = [part for part in form["body"] if part.get("id") == "outcome"]
+    offered = set(outcome["attributes"]["options"])
+    bad = set(Outcome.__args__) - GOOD - {SKIPPED}  # type: ignore[attr-defined]
+    assert bad <= offered
+
+
+def test_dagster_s_packages_are_pinned_to_one_release() -> None:
+    pinned = dict(re.findall(r"^(dagster[\w-]*)==1\.(\S+)$", read("constraints.txt"), re.MULTILINE))
+    assert len(set(pinned.values())) == 1
+    assert {"dagster", "dagster-webserver", "dagster-dg-cli"} <= pinned.keys()
