@@ -14,13 +14,17 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from statistics import median
 
 import requests
 
 from benchmarks import prices, stack
-from crypto_pipeline.collection.collect import Collection, collect
+from crypto_pipeline.collection import records
+from crypto_pipeline.collection.collect import collect, crawl
+from crypto_pipeline.collection.results import Collection
+from crypto_pipeline.sources.spec import Endpoint
 from crypto_pipeline.tables import DATA, MarketPrice
 from crypto_pipeline.warehouse import Warehouse
 from crypto_pipeline.warehouse.layout import migrate
@@ -207,7 +211,8 @@ def storage(folder: Path, rows: int) -> None:
     line("bytes a row, filled at once", (size - empty) / rows, "bytes", "target 25")
     with server("-m", "benchmarks.prices"):
         endpoints = prices.endpoints()[:24]
-        into_big, into_small = [], []
+        into_big: list[float] = []
+        into_small: list[float] = []
         for n in range(8):
             for warehouse, times in ((big, into_big), (small, into_small)):
                 times.append(_write(warehouse, endpoints, f"run-{n}"))
@@ -238,13 +243,12 @@ FROM (SELECT i // 25000 AS tick, (i // 250) % 100 AS source, i % 250 AS coin
 """
 
 
-def _write(warehouse: Warehouse, endpoints: list, collection_id: str) -> float:
-    from crypto_pipeline.collection import collect as module  # noqa: PLC0415
-
+def _write(warehouse: Warehouse, endpoints: list[Endpoint], collection_id: str) -> float:
+    """Seconds to write one collection of these endpoints."""
     memory = warehouse.remember()
-    done = module.Collection(collection_id, "ui", module.datetime.now(module.UTC))
-    done.results = module.gather(endpoints, memory, collection_id, force=True)
-    batch = module._batch(done, memory, agree=True)
+    collection = Collection(collection_id, "ui", datetime.now(UTC))
+    collection.results = crawl(endpoints, memory, collection_id, force=True)
+    batch = records.batch(collection, memory, agree=True)
     began = time.perf_counter()
     receipt = warehouse.write(batch)
     took = time.perf_counter() - began

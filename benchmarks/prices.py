@@ -2,7 +2,6 @@
 
 import json
 import random
-import sys
 from typing import Any
 
 from crypto_pipeline.sources import Source
@@ -83,4 +82,4 @@ def serve() -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(serve())
+    serve()

@@ -6,14 +6,15 @@ import time
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 
 from crypto_pipeline.docs import ROOT
-from crypto_pipeline.monitoring.snapshot import COLLECTIONS
+from crypto_pipeline.groups import COLLECTION_JOBS, GROUPS, CollectionType
 from crypto_pipeline.orchestration.schedules import QUIET
 from crypto_pipeline_tests.stack import Stack
 
-RUNS_A_DAY = {"ui": 24 * 60 // 5, "historical": 24 * 60 // 15}
+RUNS_A_DAY = {group.name: timedelta(days=1) // group.beat for group in GROUPS}
 IDLE_S = 60.0
 RUNS_MEASURED = 3
 
@@ -46,7 +47,7 @@ def empty(folder: Path, project: str) -> AtRest:
         return _at_rest(stack, time.perf_counter() - began)
 
 
-def ours(folder: Path) -> tuple[AtRest, dict[str, float], float]:
+def ours(folder: Path) -> tuple[AtRest, dict[CollectionType, float], float]:
     """The measures of the worker; bytes a run of each job writes, and bytes of ticks a day.
 
     The schedules are put off, so that nothing starts in the middle of a measurement.
@@ -66,10 +67,10 @@ def ours(folder: Path) -> tuple[AtRest, dict[str, float], float]:
         stack.until("the first collection is done", lambda: "SUCCESS" in _statuses(stack).values())
         written = {}
         for group in RUNS_A_DAY:
-            _run(stack, COLLECTIONS[group])  # the first of a kind stores its job's snapshot
+            _run(stack, COLLECTION_JOBS[group])  # the first of a kind stores its job's snapshot
             before = _written(folder)
             for _ in range(RUNS_MEASURED):
-                _run(stack, COLLECTIONS[group])
+                _run(stack, COLLECTION_JOBS[group])
             written[group] = (_written(folder) - before) / RUNS_MEASURED
         before, began = _written(folder), time.perf_counter()
         rest = _at_rest(stack, first_answer)
