@@ -348,10 +348,10 @@ def test_a_fault_of_ours_costs_one_answer(
 ) -> None:
     real = fetch.Fetcher.fetch
 
-    def broken(self: fetch.Fetcher, request: Request) -> Answer:
+    def broken(self: fetch.Fetcher, request: Request, *, retry: bool = True) -> Answer:
         if "bad" in request.url:
             raise RuntimeError("a bug")
-        return real(self, request)
+        return real(self, request, retry=retry)
 
     monkeypatch.setattr(fetch.Fetcher, "fetch", broken)
     collection = run(warehouse, source("good"), source("bad"))

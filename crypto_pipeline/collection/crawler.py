@@ -11,12 +11,13 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from crypto_pipeline.collection.exchange import Answer, Request, request_for
 from crypto_pipeline.collection.extract import Extraction, extract
 from crypto_pipeline.collection.fetch import Fetcher
+from crypto_pipeline.collection.limits import Slot
 from crypto_pipeline.collection.plan import Plan
 from crypto_pipeline.collection.quotas import Quotas
 from crypto_pipeline.collection.results import Result
@@ -115,7 +116,7 @@ class Crawler:
             sent = self._sent.get(request)
             if sent is None:
                 sent = self._sent[request] = _Sent(request, endpoint.source, tries)
-                self._threads.send(sent)
+                self._threads.send(sent, self._fetcher.slots.of(request.host))
             if sent.answer is not None:
                 self._extract(sent.answer, asked, ask, shared=True)
             else:
@@ -207,11 +208,9 @@ class _Threads:
         self._count = 0
         self._stopped = False
 
-    def send(self, sent: _Sent) -> None:
+    def send(self, sent: _Sent, slot: Slot) -> None:
         """Send a request when its host's slot is free."""
-        moment = self._fetcher.slots.of(sent.request.host).book(sent.request.gap)
-        if sent.tries == 1:
-            sent.request = replace(sent.request, retried=False)
+        moment = slot.book(sent.request.gap)
         self._todo.put((moment, next(self._order), sent))
         self._start_one()
 
@@ -247,7 +246,7 @@ class _Threads:
             time.sleep(max(0.0, moment - time.monotonic()))
             sent.began_at = time.monotonic()
             try:
-                answer = self._fetcher.fetch(sent.request)
+                answer = self._fetcher.fetch(sent.request, retry=sent.tries > 1)
             except Exception as problem:  # a fault of ours must cost one answer, not all of them
                 error = self._fetcher.redact(f"{type(problem).__name__}: {problem}")
                 answer = Answer(None, b"", "", datetime.now(UTC), error=error)

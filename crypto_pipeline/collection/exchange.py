@@ -5,7 +5,7 @@ Must not know: how a request is sent, what an answer means.
 """
 
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from urllib.parse import quote, urlsplit
 
@@ -17,7 +17,7 @@ class Request:
     """One HTTP request, as far as it can be written down without a secret.
 
     Equal requests are one request: a collection makes it once. gap: the least seconds between two
-    requests to its host. retried: whether it may be made again when it fails.
+    requests to its host.
     """
 
     method: str
@@ -30,7 +30,6 @@ class Request:
     max_bytes: int = 32_000_000
     etag: str | None = None
     last_modified: str | None = None
-    retried: bool = field(default=True, compare=False)
 
     @property
     def host(self) -> str:

@@ -75,7 +75,7 @@ class Fetcher:
             text = text.replace(secret, "***")
         return text
 
-    def fetch(self, request: Request) -> Answer:
+    def fetch(self, request: Request, *, retry: bool = True) -> Answer:
         """Ask, retrying what a retry can help; never raises for what the network does."""
         slot = self.slots.of(request.host)
         attempts: list[Attempt] = []
@@ -89,7 +89,7 @@ class Fetcher:
                 )  # fmt: skip
             answer, attempt = self._exchange(request, len(attempts) + 1, deadline)
             attempts.append(attempt)
-            pause = self._pause(answer, len(attempts)) if request.retried else None
+            pause = self._pause(answer, len(attempts)) if retry else None
             if pause is None or time.monotonic() + pause >= deadline:
                 if answer.status in (418, 429):
                     slot.silence(answer.retry_after or UNNAMED_SILENCE_S)

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Literal, Self
+from typing import Self
 
 from pydantic import TypeAdapter
 
@@ -19,6 +19,7 @@ from crypto_pipeline import settings
 from crypto_pipeline.sources import ENDPOINTS
 from crypto_pipeline.sources.spec import Endpoint
 from crypto_pipeline.tables import Alert, Row, SourceHealth, SystemMetrics
+from crypto_pipeline.tables.worker import AlertKind, Severity
 from crypto_pipeline.warehouse import (
     Connection,
     Damaged,
@@ -44,8 +45,6 @@ MUCH_DISAGREEMENT = 0.25
 BIG_COINS = 20
 """Coins, by market capitalisation, whose price is looked at one by one."""
 
-Severity = Literal["critical", "warning"]
-
 log = logging.getLogger(__name__)
 
 
@@ -53,7 +52,7 @@ log = logging.getLogger(__name__)
 class Wrong:
     """Something that is wrong now."""
 
-    kind: str
+    kind: AlertKind
     subject: str
     severity: Severity
     message: str
@@ -100,7 +99,7 @@ def check(warehouse: Warehouse, text: str | None, home: Path, *, collecting: boo
     now = datetime.now(UTC)
     cursor = Cursor.read(text)
     wrong = list(_beside_the_file(warehouse))
-    unknown: set[str] = set()
+    unknown: set[AlertKind] = set()
     metrics: list[SystemMetrics] = []
     try:
         if warehouse.path.exists():
@@ -151,7 +150,9 @@ def _write(warehouse: Warehouse, cursor: Cursor, metrics: Sequence[SystemMetrics
 # The life of an alert
 
 
-def _compare(cursor: Cursor, wrong: Sequence[Wrong], unknown: set[str], now: datetime) -> Round:
+def _compare(
+    cursor: Cursor, wrong: Sequence[Wrong], unknown: set[AlertKind], now: datetime
+) -> Round:
     """Open what is new, close what is over; what could not be looked at stays as it is."""
     found = Round()
     lasting = {_name(w): w for w in wrong}
@@ -190,13 +191,13 @@ def _send(cursor: Cursor, found: Round, now: datetime) -> None:
         return
     lines = [f"{a.severity}: {_name(a)}: {a.message}" for a in unsent]
     lines += [f"over: {_name(a)}" for a in over]
-    if notify(urls, lines):
+    if notify(urls, lines, critical=any(a.severity == "critical" for a in unsent)):
         for alert in unsent:
             alert.notified_at = now
         cursor.unwritten = _latest([*cursor.unwritten, *unsent])
 
 
-def notify(urls: Sequence[str], lines: Sequence[str]) -> bool:
+def notify(urls: Sequence[str], lines: Sequence[str], *, critical: bool) -> bool:
     """Send one message to every URL; False when none took it. Never raises, never shows a URL."""
     try:
         import apprise  # noqa: PLC0415  (an optional extra)
@@ -207,7 +208,6 @@ def notify(urls: Sequence[str], lines: Sequence[str]) -> bool:
     for url in urls:
         if not sender.add(url):
             log.warning("%s holds a URL that apprise does not know", settings.alert_urls.name)
-    critical = any(line.startswith("critical") for line in lines)
     kind = apprise.NotifyType.FAILURE if critical else apprise.NotifyType.WARNING
     title = f"crypto_pipeline: {len(lines)} {'change' if len(lines) == 1 else 'changes'}"
     return bool(sender.notify(body="\n".join(lines), title=title, notify_type=kind))
@@ -240,7 +240,9 @@ def _beside_the_file(warehouse: Warehouse) -> Iterator[Wrong]:
             )
 
 
-_IN_THE_FILE = {"stale_table", "open_circuit", "many_rejects", "price_disagreement", "database"}
+_IN_THE_FILE: frozenset[AlertKind] = frozenset(
+    {"stale_table", "open_circuit", "many_rejects", "price_disagreement", "database"}
+)
 """The kinds of which nothing is known while the file cannot be read."""
 
 

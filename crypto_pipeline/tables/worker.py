@@ -5,9 +5,23 @@ and stays when that history is pruned.
 """
 
 from datetime import timedelta
+from typing import Literal
 
 from crypto_pipeline.groups import CollectionType
 from crypto_pipeline.tables.spec import Amount, Count, Row, Text, Time, column, optional, words_of
+
+AlertKind = Literal[
+    "stale_table",
+    "open_circuit",
+    "many_rejects",
+    "price_disagreement",
+    "waiting_spool",
+    "disk_full",
+    "database",
+]
+Severity = Literal["critical", "warning"]
+
+TickOutcome = Literal["on_time", "late", "launched", "skipped", "failed", "missed"]
 
 
 class WorkerRun(
@@ -68,12 +82,9 @@ class Alert(
 ):
     """One thing that was or is wrong: opened once, closed when it is over."""
 
-    kind: Text = column(
-        "stale_table, open_circuit, many_rejects, price_disagreement, waiting_spool, disk_full "
-        "or database"
-    )
+    kind: AlertKind = column(words_of(AlertKind))
     subject: Text = column("The table, endpoint, source, coin or path it is about")
-    severity: Text = column("critical (data is lost or missing) or warning")
+    severity: Severity = column("critical (data is lost or missing) or warning")
     message: Text = column("What is wrong, as it was when it was opened")
     opened_at: Time = column("When it was first seen")
     closed_at: Time | None = optional("When it was over, NULL while it lasts")
@@ -133,9 +144,9 @@ class ScheduleCompliance(
     actual_at: Time | None = optional("When it was evaluated, NULL when it never was")
     started_at: Time | None = optional("When the run it launched began to work")
     delay_s: Amount | None = optional("From expected to the start of the run", unit="s", decimals=3)
-    outcome: Text = column(
-        "on_time, late (more than a minute), launched (not started yet), skipped, failed, "
-        "missed (nothing was running) or stopped (the schedule was off)"
+    outcome: TickOutcome = column(
+        f"{words_of(TickOutcome)}. late: by more than a minute; launched: its run has not begun; "
+        "missed: no daemon was running"
     )
     reason: Text | None = optional("Why, when no run was launched")
     run_id: Text | None = optional("The run it launched")
