@@ -5,6 +5,7 @@
 # make live      every keyless endpoint once on the real internet; REPORT=live.xml keeps the account
 # make bench     the benchmarks
 # make docs      write the generated reference anew
+# make lint      format, lint and types alone; make clean removes what the others installed
 
 PYTHON ?= python3
 VENV := .venv

@@ -13,17 +13,18 @@ record      one thing in an answer as the source wrote it: becomes a row, is lef
 row         one record in the shape of its table
 reject      a record that was refused, with the reason
 attempt     one time a request was sent; a retry is another
+tick        one moment a schedule or sensor was, or should have been, evaluated
 outcome     how an endpoint ended in a collection: ok, empty, throttled, …, skipped
 skip        why an endpoint was not asked: the kind, beside a sentence for people
 backoff     how long an endpoint rests after failures
 quota       the requests a source allows in a day or month; quota_account: what they are counted on
-slot        a host's moments for requests: one at a time, a polite gap apart
+slot        a host's moments at which requests may begin, a polite gap apart
 limits      the bounds of a collection's requests: seconds, attempts, connections
 pool        sources that can stand in for one another
 universe    the coins that are kept
 voice       what one source says of a coin in the agreed view
 market cap  a coin's value: circulating supply times price
-lock        what keeps two of our own processes apart
+lock        what keeps two processes from one thing at once
 spool       collections that wait on disk because the database could not be written
 memory      what one collection tells the next
 snapshot    Dagster at one moment, as it is seen from outside
@@ -32,7 +33,8 @@ alert       something that is wrong now; opened once, closed when it is over
 health      the verdict of `crypto-pipeline health`; in SQL, source_health is what is remembered of
             an endpoint
 
-The map, from the ground up; no module imports from a room above its own:
+The map: rooms from the ground up, and no module imports from a room above its own; within a room
+in the order to read them:
 
 groups         the groups of tables: beat, age at which they are stale, schedule and job
 settings       what a user may set in the environment
@@ -66,7 +68,7 @@ warehouse      the DuckDB file: the only package that knows duckdb
   migrations   what each version of the layout changed
   layout       from declarations to tables, views and comments
   memory       what one collection tells the next, in the file and in a note beside it
-  queries      what alerts and status ask of the file
+  queries      what is asked of the file: by alerts, status and the budget
   agreed_view  the SQL of the agreed view over all sources
   load         rows into tables, one transaction a collection
   upkeep       old rows out, the file written anew

@@ -1,4 +1,5 @@
-"""What Dagster loads: `defs`. Tests and the command line assemble the same with `build`."""
+"""What Dagster loads: `defs`. Tests and the command line assemble the same with
+`build_definitions`."""
 
 import gc
 

@@ -44,7 +44,7 @@ def _view(view: View) -> str:
 def _table(model: type[Row]) -> str:
     table = model.table
     written = {
-        "append": "every row is kept",
+        "append": "every row is added",
         "insert": "a row is kept once",
         "upsert": "a row replaces the one with its key",
         "replace": "the whole table is replaced",
@@ -68,13 +68,13 @@ def _table(model: type[Row]) -> str:
 def sources() -> str:
     """Every source with its endpoints."""
     endpoints = sum(len(s.endpoints) for s in SOURCES.values())
-    keyless = sum(not (s.key and s.key.required) for s in SOURCES.values())
+    keyless = sum(source.keyless for source in SOURCES.values())
     lines = [
         GENERATED,
         "# Sources\n",
         f"{len(SOURCES)} sources, {keyless} of them without a key, {endpoints} endpoints.\n",
-        "A limit is what a free tier allows; sources that take the same key share it.\n",
-        "| source | feeds (every) | limit | key | documentation |",
+        "A quota is what a free tier allows; sources that take the same key share it.\n",
+        "| source | feeds (every) | quota | key | documentation |",
         "| --- | --- | --- | --- | --- |",
         *(_source(source) for _, source in sorted(SOURCES.items())),
     ]
@@ -93,13 +93,13 @@ def _source(source: Source) -> str:
     if source.key:
         key = f"{source.key.env}{'' if source.key.required else ' (optional)'}"
     terms = f", [terms]({source.terms})" if source.terms else ""
-    limits = [
-        f"{limit:,} a {period}"
+    quota = [
+        f"{calls:,} a {period}"
         for period in quotas.PERIODS
-        if (limit := quotas.quota(source, period)) is not None
+        if (calls := quotas.quota(source, period)) is not None
     ]
     return (
-        f"| {source.name} | {fed} | {', '.join(limits)} | {key} "
+        f"| {source.name} | {fed} | {', '.join(quota)} | {key} "
         f"| [documentation]({source.docs}){terms} |"
     )
 

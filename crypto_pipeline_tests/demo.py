@@ -1,20 +1,23 @@
-"""make demo: one full collection against the offline upstream, into a database of its own."""
+"""make demo: one full collection against the offline upstream, into a database and a run history of
+its own: its numbers are invented, and must not come among real ones."""
 
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 from crypto_pipeline_tests.upstream import Samples, Upstream
 
 
 def main() -> int:
     with Upstream(Samples(), delay=0.05) as upstream:
+        home = Path("data/demo_history").absolute()
+        home.mkdir(parents=True, exist_ok=True)
         environment = {
             **os.environ,
             "CRYPTO_PIPELINE_UPSTREAM": upstream.url,
-            "CRYPTO_PIPELINE_DATABASE": os.environ.get(
-                "CRYPTO_PIPELINE_DATABASE", "data/demo.duckdb"
-            ),
+            "CRYPTO_PIPELINE_DATABASE": "data/demo.duckdb",
+            "DAGSTER_HOME": str(home),
         }
         command = [sys.executable, "-m", "crypto_pipeline.cli", "collect", "both", "--force"]
         return subprocess.run(command, env=environment, check=False).returncode

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from crypto_pipeline import docs, settings
-from crypto_pipeline.cli.home import instance_folder
+from crypto_pipeline.cli.home import set_dagster_home
 from crypto_pipeline.cli.main import main
 from crypto_pipeline.collection import budget
 from crypto_pipeline.monitoring import alerts
@@ -165,10 +165,10 @@ def test_without_dagster_home_history_is_kept_somewhere_plain(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.delenv("DAGSTER_HOME")
-    assert instance_folder() == settings.database().parent
+    assert set_dagster_home() == settings.database().parent
     monkeypatch.setenv("DAGSTER_HOME", "relative")
     with pytest.raises(SettingError, match="absolute path"):
-        instance_folder()
+        set_dagster_home()
 
 
 @pytest.mark.parametrize(

@@ -284,3 +284,5 @@ def test_the_instance_configuration_is_accepted(tmp_path: Path) -> None:
     shutil.copy(docs.ROOT / "dagster.yaml", tmp_path)
     with dg.DagsterInstance.from_config(str(tmp_path)) as instance:
         assert instance.run_monitoring_enabled
+        limit = instance.run_monitoring_settings["max_runtime_seconds"]
+        assert limit == schedules.TIME_LIMIT.total_seconds()

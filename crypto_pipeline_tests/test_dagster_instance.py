@@ -20,7 +20,7 @@ from dagster._annotations import is_public
 from crypto_pipeline import docs, event_log, groups
 from crypto_pipeline.definitions import build_definitions
 from crypto_pipeline.monitoring import dagster_instance as door
-from crypto_pipeline.monitoring.snapshot import Refused
+from crypto_pipeline.monitoring.snapshot import NotSwitched
 from crypto_pipeline_tests.dagster_inside import (
     BROKEN,
     TickStatus,
@@ -30,7 +30,7 @@ from crypto_pipeline_tests.dagster_inside import (
     started_run,
 )
 from crypto_pipeline_tests.test_dagster import instance, materialize, upstream
-from crypto_pipeline_tests.test_house import modules
+from crypto_pipeline_tests.test_house import files
 from crypto_pipeline_tests.upstream import Rule, Upstream
 
 __all__ = ["instance", "upstream"]
@@ -55,10 +55,11 @@ RECEIVERS: dict[str, tuple[type, ...]] = {
 def private_uses(file: Path) -> Iterator[str]:
     """Imports of Dagster's inside, and attributes of its objects that it does not mark public."""
     for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
-        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith(
-            ("dagster._", "dagster_shared")
-        ):
-            yield f"import from {node.module}"
+        names = [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+        names += [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+        for name in names:
+            if name.startswith(("dagster._", "dagster_shared")):
+                yield f"import of {name}"
         if isinstance(node, ast.Attribute):
             receiver = getattr(node.value, "id", getattr(node.value, "attr", ""))
             classes = [c for c in RECEIVERS.get(receiver, ()) if hasattr(c, node.attr)]
@@ -73,13 +74,13 @@ def _is_public(owner: type, name: str) -> bool:
 
 
 def test_only_the_door_uses_what_dagster_does_not_promise() -> None:
-    uses = {name: set(private_uses(file)) for name, file in modules().items()}
+    uses = {name: set(private_uses(file)) for name, file in files().items()}
     assert {name for name, used in uses.items() if used} == {"monitoring.dagster_instance"}
 
 
 def test_of_the_tests_only_two_use_what_dagster_does_not_promise() -> None:
-    files = Path(__file__).parent.glob("*.py")
-    importing = {f.stem for f in files if any("import" in use for use in private_uses(f))}
+    tests = Path(__file__).parent.glob("*.py")
+    importing = {f.stem for f in tests if any("import" in use for use in private_uses(f))}
     assert importing == {"dagster_inside", Path(__file__).stem}
 
 
@@ -195,7 +196,7 @@ def test_dagsters_command_turns_schedules_off_and_on(
         door.set_enabled([UI], on=on)
         (schedule,) = [s for s in door.take_snapshot(instance).schedules if s.name == UI]
         assert schedule.on == on
-    with pytest.raises(Refused, match="nonsense: dagster schedule stop: KeyError"):
+    with pytest.raises(NotSwitched, match="nonsense: dagster schedule stop: KeyError"):
         door.set_enabled(["nonsense"], on=False)
 
 

@@ -3,14 +3,18 @@
 import re
 import tomllib
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 import yaml
 
 from crypto_pipeline import docs
+from crypto_pipeline.groups import HISTORICAL, UI
+from crypto_pipeline.orchestration.maintenance import CRON
 from crypto_pipeline.settings import SETTINGS
 from crypto_pipeline.sources import SOURCES
+from crypto_pipeline.tables.outcomes import GOOD, SKIPPED, Outcome
+from crypto_pipeline.tables.worker import AlertKind
 
 PAGES = [*docs.ROOT.glob("*.md"), *(docs.ROOT / "docs").glob("*.md"), docs.ROOT / "dagster.yaml"]
 VARIABLES = {setting.name for setting in SETTINGS}
@@ -55,6 +59,29 @@ def test_the_default_and_the_example_of_a_setting_can_be_read(
         assert setting() != setting.parse(setting.default)
 
 
+def test_the_worker_s_page_tells_the_defaults_that_are_declared() -> None:
+    page = read("docs/worker.md")
+    defaults = {setting.name: setting.default for setting in SETTINGS}
+    told = re.findall(r"`(CRYPTO_PIPELINE_[A-Z_]+)` \(([^)]+)\)", page)
+    assert len(told) >= 2
+    assert dict(told) == {name: defaults[name] for name, _ in told}
+    assert defaults["CRYPTO_PIPELINE_WEBSERVER"] in page
+    assert UI.stale.total_seconds() == 20 * 60
+    assert HISTORICAL.stale.total_seconds() == 60 * 60
+    assert "answered well for 20 minutes (ui) or an hour (historical)" in page
+    assert f"runs every day at {CRON.split()[1]:0>2}:{CRON.split()[0]} UTC" in page
+
+
+def test_the_worker_s_page_tells_of_every_kind_of_alert() -> None:
+    told = re.findall(r"^\| (\w+) \| (critical|warning) \|", read("docs/worker.md"), re.MULTILINE)
+    assert {kind for kind, _ in told} == set(get_args(AlertKind))
+
+
+def test_the_readme_tells_of_every_outcome() -> None:
+    cells = re.findall(r"^\| ([a-z, ]+) \|", read("README.md"), re.MULTILINE)
+    assert set(get_args(Outcome)) <= {word for cell in cells for word in cell.split(", ")}
+
+
 def test_a_part_of_a_document_needs_its_markers() -> None:
     text = "a\n<!-- x: made by `make docs` -->\nold\n<!-- end of x -->\nb\n"
     assert docs.with_part(text, "x", "new\n") == text.replace("old", "new")
@@ -89,12 +116,10 @@ def test_the_live_lane_runs_nightly_may_fail_and_leaves_its_report() -> None:
 
 
 def test_the_template_for_a_source_that_died_offers_the_outcomes() -> None:
-    from crypto_pipeline.tables.outcomes import GOOD, SKIPPED, Outcome
-
     form = yaml.safe_load(read(".github/ISSUE_TEMPLATE/source-died.yml"))
     (outcome,) = [part for part in form["body"] if part.get("id") == "outcome"]
     offered = set(outcome["attributes"]["options"])
-    bad = set(Outcome.__args__) - GOOD - {SKIPPED}  # type: ignore[attr-defined]
+    bad = set(get_args(Outcome)) - GOOD - {SKIPPED}
     assert bad <= offered
 
 

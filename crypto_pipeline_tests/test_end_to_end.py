@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from crypto_pipeline import docs
+from crypto_pipeline.monitoring.webserver import Webserver
 from crypto_pipeline.warehouse import Warehouse, WarehouseError
 from crypto_pipeline_tests.stack import EVERY_MINUTE, PATIENCE_S, Stack
 from crypto_pipeline_tests.upstream import Rule, Samples, Upstream
@@ -80,6 +81,11 @@ def test_the_stack_collects_answers_stops_starts_recovers_and_ends(
             a_killed_run_is_recovered(stack, upstream)
             stack.end()
             assert stack.left() == []
+        before = datetime.now(UTC)
+        with Worker(tmp_path).running() as again:
+            monkeypatch.setenv("CRYPTO_PIPELINE_WEBSERVER", again.url)
+            the_ticks_before_are_known(again, before)
+            again.end()
         left = {file.name for file in tmp_path.glob("crypto.duckdb.*")}
         assert not {name for name in left if name.endswith((".wal", ".run", ".compacting"))}
         assert stack.warehouse.query("SELECT count(*) > 0 FROM market_prices") == [(True,)]
@@ -151,6 +157,15 @@ def stop_stops_and_start_starts(stack: Worker) -> None:
     assert {stack.schedules()[name] for name in collecting} == {"STOPPED"}
     assert stack.call("start")["is_running"]
     assert {stack.schedules()[name] for name in collecting} == {"RUNNING"}
+
+
+def the_ticks_before_are_known(stack: Worker, before: datetime) -> None:
+    """After another start the webserver still tells of the ticks of the one before."""
+    stack.until("the webserver has the schedules", stack.schedules)
+    server = Webserver.find(Path(stack.environment["DAGSTER_HOME"]))
+    assert server
+    for schedule in server.snapshot.collecting:
+        assert any(tick.at < before for tick in schedule.ticks), schedule
 
 
 def a_killed_run_is_recovered(stack: Worker, upstream: Upstream) -> None:

@@ -85,7 +85,7 @@ def test_a_drip_meets_the_deadline(upstream: Upstream, fault: str) -> None:
     assert "time" in (answer.error or "").lower()
 
 
-def test_the_size_cap_counts_decompressed_bytes(upstream: Upstream) -> None:
+def test_max_bytes_counts_decompressed_bytes(upstream: Upstream) -> None:
     upstream.rules.append(Rule("alpha", fault="bomb"))
     answer = ask(upstream, max_bytes=1_000_000)
     assert answer.status is None

@@ -16,7 +16,7 @@ from crypto_pipeline_tests.conftest import the_internet
 
 pytestmark = pytest.mark.live
 
-KEYLESS = [e.id for e in ENDPOINTS.values() if not (e.key and e.key.required)]
+KEYLESS = [e.id for e in ENDPOINTS.values() if e.source.keyless]
 
 
 @pytest.fixture(scope="module")

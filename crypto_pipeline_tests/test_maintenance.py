@@ -33,7 +33,7 @@ def aged(warehouse: Warehouse, *days: int) -> None:
     rows = [
         outcome(f"c{n}").model_copy(update={"started_at": NOW - timedelta(days=n)}) for n in days
     ]
-    warehouse.record(rows)
+    warehouse.write_rows(rows)
 
 
 # The warehouse's rows
@@ -71,7 +71,7 @@ def test_what_is_dropped_is_in_the_archive_once(warehouse: Warehouse, tmp_path: 
     warehouse.prune(MONTH, NOW, archive)
     aged(warehouse, 40)  # the same row again, as after a crash between export and delete
     late = outcome("late").model_copy(update={"started_at": NOW - timedelta(days=40)})
-    warehouse.record([late])
+    warehouse.write_rows([late])
     warehouse.prune(MONTH, NOW, archive)
     assert sorted(file.name for file in archive.rglob("*")) == [
         "2026-10-14.parquet",

@@ -42,8 +42,8 @@ def rows(warehouse: Warehouse) -> dict[str, int]:
 
 def test_a_former_file_keeps_its_rows_and_has_today_s_layout(former: Warehouse) -> None:
     before = rows(former)
-    former.record([])
-    former.record([outcome("after")])
+    former.write_rows([])
+    former.write_rows([outcome("after")])
     assert rows(former) == before | {"data_collections": before["data_collections"] + 1}
     for name, model in TABLES.items():
         columns = former.query(f"SELECT column_name FROM (DESCRIBE {name})")
@@ -53,7 +53,7 @@ def test_a_former_file_keeps_its_rows_and_has_today_s_layout(former: Warehouse) 
 
 
 def test_a_skip_of_layout_1_gets_its_kind(former: Warehouse) -> None:
-    former.record([outcome("after")])
+    former.write_rows([outcome("after")])
     found = former.query("SELECT endpoint, skip FROM data_collections WHERE outcome = 'skipped'")
     assert {skip for _, skip in found} == set(SKIPS) - {"stepped_aside"}
     kinds: dict[str, set[Any]] = {}
@@ -69,7 +69,7 @@ def test_a_skip_of_layout_1_gets_its_kind(former: Warehouse) -> None:
 
 
 def test_a_rejected_voice_of_layout_1_is_a_struct(former: Warehouse) -> None:
-    former.record([outcome("after")])
+    former.write_rows([outcome("after")])
     off = {"source": "mad", "price_usd": 50.0, "off_pct": -50.0, "why": "outlier"}
     assert former.query("SELECT symbol, rejected FROM cached_market_data ORDER BY 1") == [
         ("C0", [off]),
@@ -96,5 +96,5 @@ def test_a_former_file_answers_before_it_is_brought_up_to_date(former: Warehouse
     memory = former.remember()
     assert memory.health["bad.market_prices"].consecutive_failures == 3
     assert memory.usage
-    assert status.read_records(former).trouble is None
+    assert status.read_facts(former).trouble is None
     assert alerts.check(former, None, former.path.parent, collecting=True).opened == []

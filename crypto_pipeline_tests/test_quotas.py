@@ -17,6 +17,7 @@ from crypto_pipeline.collection.results import Collection
 from crypto_pipeline.sources.spec import Endpoint, Key, Source, minutes
 from crypto_pipeline.tables import MarketPrice, RateLimitUsage
 from crypto_pipeline.tables.outcomes import Skipped
+from crypto_pipeline.tables.pools import Period
 from crypto_pipeline.warehouse import Warehouse
 from crypto_pipeline_tests.conftest import Canned, coins, price
 from crypto_pipeline_tests.test_warehouse import held
@@ -45,7 +46,7 @@ def prices(source: Source, path: str = "/prices", **about: Any) -> Endpoint:
     )
 
 
-def used(source: Source, calls: int, period: quotas.Period = "day") -> RateLimitUsage:
+def used(source: Source, calls: int, period: Period = "day") -> RateLimitUsage:
     return RateLimitUsage(
         source=source.name,
         period=period,

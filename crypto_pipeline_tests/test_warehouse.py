@@ -258,8 +258,8 @@ def test_runs_are_recorded_once_with_what_they_brought(warehouse: Warehouse) -> 
         finished("c3", "ui_collection", "ui", "FAILURE"),
         finished("c4", "maintenance", None),
     ]
-    warehouse.record(runs)
-    warehouse.record(runs)
+    warehouse.write_rows(runs)
+    warehouse.write_rows(runs)
     assert warehouse.query(
         "SELECT run_id, endpoints_asked, ui_records, historical_records FROM worker_runs ORDER BY 1"
     ) == [("c1", 1, 4, 0), ("c2", 2, 2, 5), ("c3", 0, 0, 0), ("c4", 0, 0, 0)]
@@ -270,7 +270,7 @@ def test_averages_are_of_a_group_s_records_by_its_own_collections(warehouse: War
         warehouse.write(collected(f"u{n}", "ui", market_prices=4))
     warehouse.write(collected("h", "historical", news_articles=10))
     warehouse.write(collected("b", "both", market_prices=8, news_articles=20))
-    warehouse.record(
+    warehouse.write_rows(
         [
             *(finished(f"u{n}", "ui_collection", "ui") for n in range(3)),
             finished("h", "historical_collection", "historical"),
@@ -294,7 +294,7 @@ def test_averages_are_of_a_group_s_records_by_its_own_collections(warehouse: War
 def test_while_the_file_is_locked_nothing_is_recorded(warehouse: Warehouse) -> None:
     warehouse.write(batch("c1", price("alpha", "BTC", 1)))
     with held(warehouse.path), pytest.raises(Locked):
-        warehouse.record([finished("c1", "ui_collection", "ui")])
+        warehouse.write_rows([finished("c1", "ui_collection", "ui")])
     assert warehouse.waiting() == []
     assert count(warehouse, "worker_runs") == 0
 

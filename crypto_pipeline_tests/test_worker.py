@@ -204,7 +204,7 @@ def test_a_run_that_ended_leaves_no_lock(warehouse: Warehouse) -> None:
 
 def answers(instance: dg.DagsterInstance, warehouse: Warehouse) -> tuple[Any, Any]:
     snapshot = dagster_instance.take_snapshot(instance)
-    records = status.read_records(warehouse)
+    records = status.read_facts(warehouse)
     return status.status(snapshot, records), status.stats(snapshot, records)
 
 
@@ -253,7 +253,7 @@ def test_a_locked_database_still_gets_an_answer(
 def test_health_names_every_reason(warehouse: Warehouse, instance: dg.DagsterInstance) -> None:
     set_enabled(instance, [UI], on=False)
     ended(instance, "u1", "FAILURE")
-    records = status.read_records(warehouse)
+    records = status.read_facts(warehouse)
     answer = status.health(dagster_instance.take_snapshot(instance), records, warehouse)
     assert not answer["healthy"]
     words = "\n".join(answer["reasons"])
@@ -273,7 +273,7 @@ def test_health_names_a_sensor_that_fails(
     on_since(instance, UI, slot(10))
     add_tick(instance, UI, slot(5), TickStatus.FAILURE, error=BROKEN)
     answer = status.health(
-        dagster_instance.take_snapshot(instance), status.read_records(warehouse), warehouse
+        dagster_instance.take_snapshot(instance), status.read_facts(warehouse), warehouse
     )
     assert f"schedule {UI} failed: it broke" in answer["reasons"]
 

@@ -11,7 +11,7 @@ from rich.progress import Progress as Bar
 
 from crypto_pipeline import settings
 from crypto_pipeline.cli.console import coloured, err, out, plain_table, print_json
-from crypto_pipeline.cli.home import instance_folder
+from crypto_pipeline.cli.home import set_dagster_home
 from crypto_pipeline.groups import COLLECTION_JOBS
 from crypto_pipeline.warehouse import Warehouse, WarehouseError
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 def run(chosen: argparse.Namespace) -> int:
     """Run the job, write its run into the warehouse, and print what came. Exit code 1 when the run
     failed."""
-    instance_folder()
+    set_dagster_home()
     collected, failure = _run_job(chosen.what, force=chosen.force, quiet=chosen.json)
     for collection in collected:
         _sum_up(collection, chosen.json)

@@ -6,8 +6,9 @@ from pathlib import Path
 from crypto_pipeline import settings
 
 
-def instance_folder() -> Path:
-    """DAGSTER_HOME, else here (if dagster.yaml is), else beside the database; set for Dagster.
+def set_dagster_home() -> Path:
+    """Make and set DAGSTER_HOME where it is not set, and give it: here, if dagster.yaml is, else
+    beside the database.
 
     Raises SettingError for a DAGSTER_HOME that is no folder.
     """

@@ -15,7 +15,7 @@ from rich.markup import escape
 from crypto_pipeline import settings
 from crypto_pipeline.cli import collect, sources, try_source, worker
 from crypto_pipeline.cli.console import err
-from crypto_pipeline.cli.home import instance_folder
+from crypto_pipeline.cli.home import set_dagster_home
 from crypto_pipeline.groups import BOTH, COLLECTION_JOBS
 from crypto_pipeline.warehouse import WarehouseError
 
@@ -78,4 +78,4 @@ def _parser() -> argparse.ArgumentParser:
 def _of_the_instance(
     run: Callable[[argparse.Namespace, Path], int], chosen: argparse.Namespace
 ) -> int:
-    return run(chosen, instance_folder())
+    return run(chosen, set_dagster_home())

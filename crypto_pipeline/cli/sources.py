@@ -42,7 +42,7 @@ def _show_endpoints(as_json: bool) -> int:
         due = when(row["next_allowed_call"]) if row["next_allowed_call"] else ""
         table.add_row(row["id"], key + optional, f"[{colour}]{outcome}", due)
     out.print(table)
-    keyless = sum(not (s.key and s.key.required) for s in SOURCES.values())
+    keyless = sum(source.keyless for source in SOURCES.values())
     out.print(
         f"{len(ENDPOINTS)} endpoints of {len(SOURCES)} sources, {keyless} of them without a key"
     )
@@ -58,7 +58,7 @@ def _row(endpoint: "Endpoint", known: "SourceHealth | None") -> dict[str, Any]:
         "source": endpoint.source.name,
         "table": endpoint.model.table.name,
         "key": endpoint.key.env if endpoint.key else None,
-        "key_required": bool(endpoint.key and endpoint.key.required),
+        "key_required": not endpoint.source.keyless,
         "outcome": known.outcome if known else None,
         "reason": known.reason if known else None,
         "next_allowed_call": due.isoformat() if due else None,

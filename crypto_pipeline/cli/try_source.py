@@ -4,6 +4,7 @@ import argparse
 from collections.abc import Iterable
 from dataclasses import replace
 from datetime import datetime
+from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 
 from rich.markup import escape
@@ -16,7 +17,8 @@ from crypto_pipeline.warehouse import Memory, Warehouse
 if TYPE_CHECKING:
     from crypto_pipeline.collection.results import Result
 
-NEAR_SHOWN = 8
+NEAR_SHOWN = 5
+LOCK_WAIT_S = 0.5
 
 
 def run(chosen: argparse.Namespace) -> int:
@@ -27,13 +29,13 @@ def run(chosen: argparse.Namespace) -> int:
     name = chosen.source
     wanted = [e for e in ENDPOINTS.values() if name in (e.source.name, e.id)]
     if not wanted:
-        near = ", ".join(sorted(s for s in SOURCES if name[:3] in s)[:NEAR_SHOWN])
+        near = ", ".join(get_close_matches(name, (*SOURCES, *ENDPOINTS), NEAR_SHOWN))
         err.print(
             f"[red]no source or endpoint {escape(name)}" + (f"; near it: {near}" if near else "")
         )
         return 2
     alone = [replace(endpoint, pool=None) for endpoint in wanted]
-    remembered = Warehouse(settings.database(), lock_wait_s=0.5).remember()
+    remembered = Warehouse(settings.database(), lock_wait_s=LOCK_WAIT_S).remember()
     results = crawl(alone, Memory(usage=remembered.usage), "try", force=True)
     if chosen.json:
         print_json([_as_json(result) for result in results])

@@ -17,7 +17,7 @@ from crypto_pipeline import settings
 from crypto_pipeline.cli.console import err, out, plain_table, print_json, when
 from crypto_pipeline.groups import GROUPS, SCHEDULED
 from crypto_pipeline.monitoring import status
-from crypto_pipeline.monitoring.snapshot import Refused, Snapshot
+from crypto_pipeline.monitoring.snapshot import NotSwitched, Snapshot
 from crypto_pipeline.monitoring.webserver import Webserver
 from crypto_pipeline.warehouse import Warehouse
 
@@ -42,7 +42,8 @@ def _warehouse() -> Warehouse:
 
 def show_status(chosen: argparse.Namespace, home: Path) -> int:
     """Say what the worker does and did."""
-    answer = status.status(take_snapshot(home), status.read_records(_warehouse()))
+    facts = status.read_facts(_warehouse())
+    answer = status.status(take_snapshot(home), facts)
     if chosen.json:
         print_json(answer)
         return 0
@@ -62,8 +63,8 @@ def show_status(chosen: argparse.Namespace, home: Path) -> int:
             f"[yellow]{answer['open_alerts']} alerts open, "
             f"{answer['collections_waiting']} collections waiting in the spool"
         )
-    if answer["database"] != "ok":
-        out.print(f"[yellow]{escape(answer['database'])}")
+    if facts.trouble:
+        out.print(f"[yellow]{escape(facts.trouble)}")
     for error in answer["recent_errors"]:
         out.print(f"[red]{when(error['timestamp'])} {escape(error['error'])}", soft_wrap=True)
     return 0
@@ -71,7 +72,7 @@ def show_status(chosen: argparse.Namespace, home: Path) -> int:
 
 def show_stats(chosen: argparse.Namespace, home: Path) -> int:
     """Say all that the worker ever did."""
-    answer = status.stats(take_snapshot(home), status.read_records(_warehouse()))
+    answer = status.stats(take_snapshot(home), status.read_facts(_warehouse()))
     if chosen.json:
         print_json(answer)
         return 0
@@ -85,7 +86,7 @@ def show_stats(chosen: argparse.Namespace, home: Path) -> int:
 
 def show_schedules(chosen: argparse.Namespace, home: Path) -> int:
     """List the schedules with their last and next ticks, and their punctuality."""
-    rows = status.schedules(take_snapshot(home), status.read_records(_warehouse()))
+    rows = status.schedules(take_snapshot(home), status.read_facts(_warehouse()))
     if chosen.json:
         print_json(rows)
         return 0
@@ -109,7 +110,7 @@ def show_schedules(chosen: argparse.Namespace, home: Path) -> int:
 def show_health(chosen: argparse.Namespace, home: Path) -> int:
     """Say whether all is well; exit code 1 and the reasons when it is not."""
     warehouse = _warehouse()
-    answer = status.health(take_snapshot(home), status.read_records(warehouse), warehouse)
+    answer = status.health(take_snapshot(home), status.read_facts(warehouse), warehouse)
     if chosen.json:
         print_json(answer)
     else:
@@ -140,7 +141,7 @@ def _set_enabled(chosen: argparse.Namespace, home: Path, *, on: bool) -> int:
             from crypto_pipeline.monitoring import dagster_instance  # noqa: PLC0415
 
             dagster_instance.set_enabled(SCHEDULED, on=on)
-    except Refused as problem:
+    except NotSwitched as problem:
         err.print(f"[red]{escape(str(problem))}")
         return 1
     snapshot = take_snapshot(home)

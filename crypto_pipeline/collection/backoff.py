@@ -7,6 +7,7 @@ Must not know: the database (it is handed what is remembered), the network, the 
 from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
 
+from crypto_pipeline.collection.limits import UNNAMED_WAIT_S
 from crypto_pipeline.sources.spec import Endpoint
 from crypto_pipeline.tables import SourceHealth
 from crypto_pipeline.tables.outcomes import GOOD, Outcome, Skipped
@@ -21,8 +22,8 @@ FREE_FAILURES = 2
 LONGEST_REST = timedelta(hours=6)
 FIRST_REST_REFUSED = timedelta(hours=1)
 LONGEST_REST_REFUSED = timedelta(hours=24)
-UNNAMED_WAIT = timedelta(minutes=1)
-"""How long a source that throttles without saying how long is left alone, even when forced."""
+UNNAMED_WAIT = timedelta(seconds=UNNAMED_WAIT_S)
+"""Not even asked when forced."""
 
 
 def least_rest(endpoint: Endpoint) -> timedelta:
@@ -125,7 +126,7 @@ def _doubled(span: timedelta, times: int) -> timedelta:
 
 
 def in_order(
-    members: Iterable[Endpoint], health: Mapping[str, SourceHealth], now: datetime
+    members: Iterable[Endpoint], remembered: Mapping[str, SourceHealth], now: datetime
 ) -> list[Endpoint]:
     """Members of a pool in the order to ask them: healthy ones first, then as declared.
 
@@ -134,7 +135,7 @@ def in_order(
     """
 
     def failures(endpoint: Endpoint) -> int:
-        known = health.get(endpoint.id)
+        known = remembered.get(endpoint.id)
         if known is None or now >= known.next_allowed_at + (known.next_allowed_at - known.asked_at):
             return 0
         return known.consecutive_failures

@@ -40,12 +40,13 @@ class _Asked:
 class _Sent:
     """A request that is waiting for its slot, on its way, or answered.
 
-    waiting: the endpoints it is made for. tries: calls set aside for it in its source's quota.
+    waiting: the endpoints it is made for. attempts: how many were set aside for it in its source's
+    quota.
     """
 
     request: Request
     source: Source
-    tries: int
+    attempts: int
     waiting: list[tuple[_Asked, Ask]] = field(default_factory=list)
     began_at: float | None = None
     answer: Answer | None = None
@@ -59,14 +60,14 @@ class Crawler:
     request that outlives its deadline (a server can drip headers for ever) is given up with its
     thread; threads are daemons, so nobody waits for it.
 
-    health: what is remembered, by endpoint. symbols: the coins that are asked for one by one.
+    remembered: what is known of endpoints, by id. symbols: the coins that are asked for one by one.
     ended: hears of every endpoint as it ends.
     """
 
     def __init__(
         self,
         fetcher: Fetcher,
-        health: Mapping[str, SourceHealth],
+        remembered: Mapping[str, SourceHealth],
         quotas: Quotas,
         symbols: Sequence[str],
         collection_id: str,
@@ -74,7 +75,7 @@ class Crawler:
     ) -> None:
         self._fetcher = fetcher
         self._limits = fetcher.limits
-        self._health = health
+        self._remembered = remembered
         self._quotas = quotas
         self._collection_id = collection_id
         self._symbols = symbols
@@ -108,14 +109,14 @@ class Crawler:
         if skipped:
             self._close(Result.of_skipped(endpoint, skipped), others)
             return
-        tries = self._quotas.take(endpoint.source, len(new), now)
+        attempts = self._quotas.take(endpoint.source, len(new), now)
         result = Result(endpoint, "ok", asked_at=now)
         asked = _Asked(result, len(requests), others)
         self._open += 1
         for ask, request in requests:
             sent = self._sent.get(request)
             if sent is None:
-                sent = self._sent[request] = _Sent(request, endpoint.source, tries)
+                sent = self._sent[request] = _Sent(request, endpoint.source, attempts)
                 self._threads.send(sent, self._fetcher.slots.of(request.host))
             if sent.answer is not None:
                 self._extract(sent.answer, asked, ask, shared=True)
@@ -124,7 +125,7 @@ class Crawler:
 
     def _requests(self, endpoint: Endpoint, now: datetime) -> list[tuple[Ask, Request]]:
         """The requests it takes to ask an endpoint once, conditional where it is."""
-        known = self._health.get(endpoint.id) if endpoint.conditional else None
+        known = self._remembered.get(endpoint.id) if endpoint.conditional else None
         etag, last_modified = (known.etag, known.last_modified) if known else (None, None)
         return [
             (ask, request_for(endpoint, ask, now, etag=etag, last_modified=last_modified))
@@ -152,7 +153,7 @@ class Crawler:
         if sent.answer is not None:
             return  # given up before
         sent.answer = answer
-        self._quotas.give_back(sent.source, sent.tries - len(answer.attempts))
+        self._quotas.give_back(sent.source, sent.attempts - len(answer.attempts))
         for place, (asked, ask) in enumerate(sent.waiting):
             self._extract(answer, asked, ask, shared=place > 0)
 
@@ -246,7 +247,7 @@ class _Threads:
             time.sleep(max(0.0, moment - time.monotonic()))
             sent.began_at = time.monotonic()
             try:
-                answer = self._fetcher.fetch(sent.request, retry=sent.tries > 1)
+                answer = self._fetcher.fetch(sent.request, retry=sent.attempts > 1)
             except Exception as problem:  # a fault of ours must cost one answer, not all of them
                 error = self._fetcher.redact(f"{type(problem).__name__}: {problem}")
                 answer = Answer(None, b"", "", datetime.now(UTC), error=error)

@@ -9,7 +9,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from urllib.parse import quote, urlsplit
 
-from crypto_pipeline.sources.spec import Ask, Endpoint, Key, filled
+from crypto_pipeline.sources.spec import GAP_S, MAX_BYTES, Ask, Endpoint, Key, filled
+
+THROTTLED = frozenset({418, 429})
+"""The statuses that say: too many requests."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,8 +29,8 @@ class Request:
     body: str | None = None
     headers: tuple[tuple[str, str], ...] = ()
     key: Key | None = None
-    gap: float = 0.1
-    max_bytes: int = 32_000_000
+    gap: float = GAP_S
+    max_bytes: int = MAX_BYTES
     etag: str | None = None
     last_modified: str | None = None
 

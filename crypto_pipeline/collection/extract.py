@@ -16,7 +16,7 @@ from crypto_pipeline.collection import failures
 from crypto_pipeline.collection.bodies import READERS
 from crypto_pipeline.collection.exchange import Answer
 from crypto_pipeline.sources.spec import Ask, Endpoint
-from crypto_pipeline.sources.values import SourceMessage, at, ticker_name
+from crypto_pipeline.sources.values import SourceMessage, WrongShape, at, ticker_name
 from crypto_pipeline.tables import Row
 from crypto_pipeline.tables.outcomes import GOOD, Outcome
 
@@ -72,7 +72,7 @@ def extract(endpoint: Endpoint, ask: Ask, answer: Answer, collection_id: str) ->
         where = endpoint.records
         found = where(body) if callable(where) else at(body, where)
         if not isinstance(found, list | tuple) and not callable(where):
-            raise KeyError(f"{where or 'the body'} is {type(found).__name__}, not a list")
+            raise WrongShape(f"{where or 'the body'} is {type(found).__name__}, not a list")
         records = list(found)
     except SourceMessage as message:
         return _failed(failures.by_message(str(message), answer))
@@ -195,8 +195,7 @@ def _shown(record: Any) -> str:
 
 
 def _text(problem: Exception) -> str:
-    """What went wrong; a KeyError says only which name was not there."""
-    if not isinstance(problem, KeyError):
-        return str(problem)
-    name = str(problem.args[0]) if problem.args else str(problem)
-    return name if " " in name else f"no {name}"
+    """What went wrong; a bare KeyError says only which name was not there."""
+    if isinstance(problem, KeyError) and not isinstance(problem, WrongShape):
+        return f"no {problem.args[0] if problem.args else ''}"
+    return str(problem)

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from crypto_pipeline.collection.exchange import Answer
+from crypto_pipeline.collection.exchange import THROTTLED, Answer
 from crypto_pipeline.tables.outcomes import Outcome
 
 
@@ -51,7 +51,7 @@ def by_status(answer: Answer) -> Failure | None:
         return Failure("unreachable", answer.error or "no answer")
     message = answer.error or message_of(answer.body)
     reason = f"HTTP {status}" + (f": {message}" if message else "")
-    if status in (418, 429) or (400 <= status < 500 and _THROTTLED.search(message)):
+    if status in THROTTLED or (400 <= status < 500 and _THROTTLED.search(message)):
         return Failure("throttled", reason, retry_after=answer.retry_after)
     if status >= 500 or status in (408, 425):
         return Failure("unreachable", reason, retry_after=answer.retry_after)

@@ -21,12 +21,10 @@ import requests
 from requests.adapters import HTTPAdapter
 from urllib3.exceptions import HTTPError
 
-from crypto_pipeline.collection.exchange import Answer, Attempt, Request
-from crypto_pipeline.collection.limits import LIMITS, Limits, Slots
+from crypto_pipeline.collection.exchange import THROTTLED, Answer, Attempt, Request
+from crypto_pipeline.collection.limits import LIMITS, UNNAMED_WAIT_S, Limits, Slots
 
 CHUNK = 65_536
-UNNAMED_SILENCE_S = 60.0
-"""How long a host that throttles without saying how long is left alone."""
 
 _RETRIED = {502, 503, 504}
 _REDIRECTS = {301, 302, 303, 307, 308}
@@ -91,8 +89,8 @@ class Fetcher:
             attempts.append(attempt)
             pause = self._pause(answer, len(attempts)) if retry else None
             if pause is None or time.monotonic() + pause >= deadline:
-                if answer.status in (418, 429):
-                    slot.silence(answer.retry_after or UNNAMED_SILENCE_S)
+                if answer.status in THROTTLED:
+                    slot.silence(answer.retry_after or UNNAMED_WAIT_S)
                 return replace(answer, attempts=tuple(attempts))
             time.sleep(pause)
             slot.take(request.gap)

@@ -1,6 +1,6 @@
 """How long a request may take, how much is in flight at once, and what one host is owed.
 
-Owns: every bound of a collection's requests, and the polite gap between two of one host.
+Owns: the bounds of a collection's requests, and the polite gap between two of one host.
 Must not know: how a request is sent.
 """
 
@@ -14,13 +14,16 @@ from dataclasses import dataclass
 class Limits:
     """The bounds of a collection's requests, in seconds unless they are counts.
 
+    connect_s, read_s: for the connection, and between two parts of an answer.
     deadline_s: from the first byte sent to the last byte read, retries and pauses included.
     grace_s: how long past its deadline a request may take before its thread is given up.
     patience_s: the longest Retry-After that is sat out within a collection.
     slot_wait_s: how far away an endpoint's slot at its host may be; one further back waits for the
-    next collection. A source that wants ten seconds between requests is asked for one thing at a
-    time. attempts: how often a request is sent when it fails. connections: requests in flight at
-    once; most of a request is waiting, and a collection makes a thousand.
+        next collection. A source that wants ten seconds between requests is asked for one thing at
+        a time.
+    attempts: how often a request is sent when it fails. redirects: how many are followed.
+    connections: requests in flight at once; most of a request is waiting, and a collection makes a
+        thousand.
     """
 
     connect_s: float = 6.0
@@ -36,6 +39,10 @@ class Limits:
 
 LIMITS = Limits()
 """The bounds of every collection but a test's."""
+
+
+UNNAMED_WAIT_S = 60.0
+"""How long who throttles without saying how long is left alone: the host, and the endpoint."""
 
 
 class Slot:

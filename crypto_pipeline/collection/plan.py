@@ -28,13 +28,13 @@ class Plan:
 
 def plan_collection(
     endpoints: Sequence[Endpoint],
-    health: Mapping[str, SourceHealth],
+    remembered: Mapping[str, SourceHealth],
     now: datetime,
     keys: Mapping[str, str],
     *,
     force: bool = False,
 ) -> Plan:
-    """Plan a collection of these endpoints, of which `health` is remembered by id.
+    """Plan a collection of these endpoints, of which `remembered` tells by id.
 
     `keys` is the environment. Forcing asks what is not due and what rests after failures, never
     what told us to wait.
@@ -44,14 +44,14 @@ def plan_collection(
         pools.setdefault(endpoint.pool or endpoint.id, []).append(endpoint)
     plan = Plan()
     for members in pools.values():
-        _plan_pool(plan, members, health, now, keys, force)
+        _plan_pool(plan, members, remembered, now, keys, force)
     return plan
 
 
 def _plan_pool(
     plan: Plan,
     members: Sequence[Endpoint],
-    health: Mapping[str, SourceHealth],
+    remembered: Mapping[str, SourceHealth],
     now: datetime,
     keys: Mapping[str, str],
     force: bool,
@@ -59,8 +59,8 @@ def _plan_pool(
     """Add the members of one pool: when one that answers is not due, none of the others is."""
     able: list[Endpoint] = []
     skipped: list[tuple[Endpoint, Skipped]] = []
-    for member in backoff.in_order(members, health, now):
-        known = health.get(member.id)
+    for member in backoff.in_order(members, remembered, now):
+        known = remembered.get(member.id)
         why = backoff.why_not(member, known, now, keys, force)
         if why is None:
             able.append(member)

@@ -43,7 +43,7 @@ def declared(endpoints: Iterable[Endpoint]) -> list[Row]:
                 endpoint=member.id,
                 source=member.source.name,
                 place=place,
-                key_required=bool(member.key and member.key.required),
+                key_required=not member.source.keyless,
             )
             for place, member in enumerate(listed, 1)
         ]

@@ -7,14 +7,14 @@ Must not know: the database (it is handed what is remembered), the network, the 
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
-from typing import Literal, get_args
+from typing import get_args
 
 from crypto_pipeline.collection.exchange import Attempt
 from crypto_pipeline.sources.spec import Source
 from crypto_pipeline.tables import RateLimitUsage
 from crypto_pipeline.tables.outcomes import Skipped
+from crypto_pipeline.tables.pools import Period
 
-Period = Literal["day", "month"]
 PERIODS: tuple[Period, ...] = get_args(Period)
 
 LONGEST_MONTH = 31
@@ -74,20 +74,20 @@ class Quotas:
     """What may still be asked of each source in one collection.
 
     used: what earlier collections used, by source, period and beginning of the window.
-    tries: how often a call may be made when it fails; as many are set aside while it is open, so
+    attempts: how often a call may be made when it fails; as many are set aside while it is open, so
     that not even retries exceed a quota.
     """
 
     def __init__(
         self,
         sources: Iterable[Source],
-        used: Mapping[tuple[str, str, datetime], RateLimitUsage],
-        tries: int,
+        used: Mapping[tuple[str, Period, datetime], RateLimitUsage],
+        attempts: int,
     ) -> None:
-        self._tries = tries
+        self._attempts = attempts
         self._taken: Counter[str] = Counter()
         accounts = {source.name: quota_account(source) for source in sources}
-        self._used: Counter[tuple[str, str, datetime]] = Counter()
+        self._used: Counter[tuple[str, Period, datetime]] = Counter()
         for (name, period, start), usage in used.items():
             self._used[accounts.get(name, name), period, start] += usage.calls
 
@@ -107,11 +107,12 @@ class Quotas:
         return None
 
     def take(self, source: Source, calls: int, at: datetime) -> int:
-        """Set calls aside; returns how often each may be tried."""
+        """Set calls aside; returns how many attempts each may take."""
         left = min((allowed - used for _, allowed, used in self._states(source, at)), default=None)
-        tries = 1 if left is not None and left < calls * self._tries else self._tries
-        self._taken[quota_account(source)] += calls * tries
-        return tries
+        short = left is not None and left < calls * self._attempts
+        attempts = 1 if short else self._attempts
+        self._taken[quota_account(source)] += calls * attempts
+        return attempts
 
     def give_back(self, source: Source, calls: int) -> None:
         """Return calls that were set aside and not made."""

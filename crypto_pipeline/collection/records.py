@@ -95,7 +95,7 @@ def _provider(source: Source) -> Provider:
         base_url=source.base,
         documentation=source.docs,
         key_variable=source.key.env if source.key else None,
-        key_required=bool(source.key and source.key.required),
+        key_required=not source.keyless,
         tables=sorted({e.model.table.name for e in source.endpoints}),
         endpoints=len(source.endpoints),
     )

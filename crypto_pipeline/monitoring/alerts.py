@@ -139,7 +139,7 @@ def _write(warehouse: Warehouse, cursor: Cursor, metrics: Sequence[SystemMetrics
     if not rows or not warehouse.path.exists():
         return
     try:
-        warehouse.record(rows)
+        warehouse.write_rows(rows)
     except WarehouseError:
         return
     cursor.unwritten = []
@@ -202,7 +202,10 @@ def notify(urls: Sequence[str], lines: Sequence[str], *, critical: bool) -> bool
     try:
         import apprise  # noqa: PLC0415  (an optional extra)
     except ImportError:
-        log.warning("%s is set: pip install 'crypto-pipeline[alerts]'", settings.alert_urls.name)
+        log.warning(
+            "%s is set: pip install 'crypto-pipeline[alerts]', or -e '.[alerts]' in a checkout",
+            settings.alert_urls.name,
+        )
         return False
     sender = apprise.Apprise()
     for url in urls:

@@ -36,10 +36,11 @@ from sqlalchemy.exc import OperationalError
 from crypto_pipeline import settings
 from crypto_pipeline.groups import SCHEDULED
 from crypto_pipeline.monitoring.snapshot import (
+    FINISHED,
     JOB_OF,
-    RUNS_SEEN,
-    TICKS_SEEN,
-    Refused,
+    RUNS_SHOWN,
+    TICKS_SHOWN,
+    NotSwitched,
     Run,
     Schedule,
     Sensor,
@@ -58,11 +59,7 @@ OPEN = [
 ]
 """Statuses of a run that is not over."""
 
-OVER = [
-    dg.DagsterRunStatus.SUCCESS,
-    dg.DagsterRunStatus.FAILURE,
-    dg.DagsterRunStatus.CANCELED,
-]
+OVER = [dg.DagsterRunStatus(status) for status in FINISHED]
 
 
 def open_instance() -> dg.DagsterInstance:
@@ -123,7 +120,7 @@ def take_snapshot(instance: dg.DagsterInstance) -> Snapshot:
             schedules.append(Schedule(name, JOB_OF[name], cron, "UTC", True, coming))
     return Snapshot(
         through="instance",
-        runs=[_run(record) for record in instance.get_run_records(limit=RUNS_SEEN)],
+        runs=[_run(record) for record in instance.get_run_records(limit=RUNS_SHOWN)],
         schedules=sorted(schedules, key=lambda s: s.name),
         sensors=[
             Sensor(state.name, state.is_running, _latest_ticks(instance, state))
@@ -173,7 +170,7 @@ def _schedule(instance: dg.DagsterInstance, state: InstigatorState) -> Schedule:
 
 
 def _latest_ticks(instance: dg.DagsterInstance, state: InstigatorState) -> list[Tick]:
-    found = instance.get_ticks(state.instigator_origin_id, state.selector_id, limit=TICKS_SEEN)
+    found = instance.get_ticks(state.instigator_origin_id, state.selector_id, limit=TICKS_SHOWN)
     return [_tick(tick) for tick in found]
 
 
@@ -312,26 +309,28 @@ def set_enabled(names: Iterable[str], *, on: bool) -> None:
     """Turn schedules on or off by Dagster's own command line, where no webserver is asked.
 
     The schedules are those of workspace.yaml where there is one here, as the daemon's are. Each
-    command loads the definitions first: some seconds. Raises Refused.
+    command loads the definitions first, some seconds; one after the other, since two that make the
+    storage of a new instance at once can ruin it. Raises NotSwitched.
     """
     here = Path("workspace.yaml")
     place = ("-w", str(here)) if here.exists() else ("-m", "crypto_pipeline.definitions")
     verb = "start" if on else "stop"
-    commands = {
-        name: subprocess.Popen(  # noqa: S603  (names of our own)
+    for name in names:
+        done = subprocess.run(  # noqa: S603  (names of our own)
             [sys.executable, "-m", "dagster", "schedule", verb, name, *place],
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
+            check=False,
         )
-        for name in names
-    }
-    printed = {name: command.communicate()[0] for name, command in commands.items()}
-    for name, command in commands.items():
-        if command.returncode:
-            # Its code server goes on to say that it ends.
-            lines = [line for line in printed[name].splitlines() if "code_server" not in line]
-            raise Refused(f"{name}: dagster schedule {verb}: {lines[-1] if lines else 'failed'}")
+        if done.returncode:
+            raise NotSwitched(f"{name}: dagster schedule {verb}: {_last_words(done.stdout)}")
+
+
+def _last_words(printed: str) -> str:
+    """The last line that says something; the code server goes on to say that it ends."""
+    lines = [line for line in printed.splitlines() if line.strip() and "code_server" not in line]
+    return lines[-1].strip() if lines else "it failed without a word"
 
 
 # What Dagster leaves behind

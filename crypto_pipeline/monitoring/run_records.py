@@ -7,10 +7,10 @@ Must not know: how Dagster stores them, how tables are written.
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import Any, Self
+from typing import Self
 
 import dagster as dg
 from pydantic import TypeAdapter
@@ -23,7 +23,7 @@ from crypto_pipeline.tables import FailureLog, Row, ScheduleCompliance, Schedule
 from crypto_pipeline.warehouse import Warehouse
 
 RUNS_A_TIME = 200
-SLOTS_A_TIME = 500
+TICKS_A_TIME = 500
 OVERLAP = timedelta(seconds=60)
 """Runs are looked for a little before the last one seen: two processes write at once, and the one
 with the earlier time may be the later to arrive."""
@@ -36,20 +36,24 @@ UNSETTLED = timedelta(hours=1)
 """A launched run that has not begun within this is taken as it is."""
 
 
+_FORMER_NAMES = (("seam", "overlap_runs"), ("said", "written"), ("slots", "settled"))
+"""What a cursor of the first release calls a part, and what it is called now."""
+
+
 @dataclass(slots=True)
 class Cursor:
     """How far the records go.
 
     runs: the last change of a run; overlap_runs: the runs of the minutes before it, which are found
-    again. failures: the last failed tick. slots: each schedule's last slot with a final outcome.
-    crons: each schedule's expression then. written: what was last written of slots without a final
-    outcome and of the schedules, so that it is written again only when it changed since.
+    again. failures: the last failed tick. settled: each schedule's last expected tick with a final
+    outcome. crons: each schedule's expression then. written: what was last written of ticks without
+    a final outcome and of the schedules, so that it is written again only when it changed since.
     """
 
     runs: datetime = datetime(1970, 1, 1, tzinfo=UTC)
     overlap_runs: dict[str, datetime] = field(default_factory=dict)
     failures: datetime = datetime(1970, 1, 1, tzinfo=UTC)
-    slots: dict[str, datetime] = field(default_factory=dict)
+    settled: dict[str, datetime] = field(default_factory=dict)
     crons: dict[str, str] = field(default_factory=dict)
     written: dict[str, str] = field(default_factory=dict)
 
@@ -57,7 +61,7 @@ class Cursor:
     def read(cls, text: str | None) -> Self:
         """A cursor that was written down, by the release before too."""
         values = json.loads(text) if text else {}
-        for former, name in (("seam", "overlap_runs"), ("said", "written")):
+        for former, name in _FORMER_NAMES:
             if former in values:
                 values[name] = values.pop(former)
         return TypeAdapter(cls).validate_python(values)
@@ -67,8 +71,9 @@ class Cursor:
 
 
 def write_run_records(instance: dg.DagsterInstance, warehouse: Warehouse, text: str | None) -> str:
-    """Write what is new since the cursor, and give the new cursor. Raises WarehouseError, and then
-    the old cursor still stands: nothing is written twice, or lost.
+    """Mark dead runs failed, write what is new since the cursor, and give the new cursor.
+
+    Raises WarehouseError, and then the old cursor still stands: nothing is written twice, or lost.
     """
     dagster_instance.fail_dead_runs(instance, warehouse.died)
     cursor = Cursor.read(text)
@@ -81,7 +86,7 @@ def write_run_records(instance: dg.DagsterInstance, warehouse: Warehouse, text: 
     if _changed_since(cursor, "config", config):
         rows += config
     if rows:
-        warehouse.record(rows)
+        warehouse.write_rows(rows)
     return cursor.write()
 
 
@@ -165,22 +170,22 @@ def _config(instance: dg.DagsterInstance) -> list[Row]:
 def _compliance(instance: dg.DagsterInstance, cursor: Cursor) -> Iterator[Row]:
     now = datetime.now(UTC)
     for name, group in SCHEDULED.items():
-        after = cursor.slots.get(name)
+        after = cursor.settled.get(name)
         on_since, ticks = dagster_instance.schedule_ticks(
-            instance, name, after or now - timedelta(days=1), 2 * SLOTS_A_TIME
+            instance, name, after or now - timedelta(days=1), 2 * TICKS_A_TIME
         )
         if on_since is None:
-            cursor.slots.pop(name, None)
+            cursor.settled.pop(name, None)
             continue
         cron = settings.cron(group)
         if cursor.crons.setdefault(name, cron) != cron:
             cursor.crons[name] = cron
             after = now  # what the old expression expected is not held against the new one
         start = max(after or now - timedelta(days=1), on_since - timedelta(seconds=1))
-        yield from _slots(instance, cursor, name, cron, start, ticks)
+        yield from _expected_ticks(instance, cursor, name, cron, start, ticks)
 
 
-def _slots(
+def _expected_ticks(
     instance: dg.DagsterInstance,
     cursor: Cursor,
     name: str,
@@ -188,24 +193,25 @@ def _slots(
     after: datetime,
     ticks: list[Tick],
 ) -> Iterator[Row]:
-    """What became of each slot of a schedule. The cursor moves over those that will not change."""
+    """What became of each tick a schedule should have made. The cursor moves over those that will
+    not change."""
     now = datetime.now(UTC)
-    by_slot = {tick.at: tick for tick in ticks}
-    latest = max(by_slot, default=after)
+    by_time = {tick.at: tick for tick in ticks}
+    latest = max(by_time, default=after)
     launched = {run_id for tick in ticks for run_id in tick.run_ids}
     runs = dagster_instance.runs_by_id(instance, launched)
     settled, open_rows = True, []
-    for number, slot in enumerate(dagster_instance.ticks_after(cron, after)):
-        if slot > now or number == SLOTS_A_TIME:
+    for number, expected_at in enumerate(dagster_instance.ticks_after(cron, after)):
+        if expected_at > now or number == TICKS_A_TIME:
             break
-        tick = by_slot.get(slot)
-        if tick is None and slot >= latest and now - slot < OVERDUE:
+        tick = by_time.get(expected_at)
+        if tick is None and expected_at >= latest and now - expected_at < OVERDUE:
             break
-        row = _slot(name, slot, tick, runs)
-        final = row.outcome != "launched" or now - slot > UNSETTLED
+        row = _became(name, expected_at, tick, runs)
+        final = row.outcome != "launched" or now - expected_at > UNSETTLED
         settled = settled and final
         if settled:
-            cursor.slots[name] = slot
+            cursor.settled[name] = expected_at
             yield row
         else:
             open_rows.append(row)
@@ -213,10 +219,10 @@ def _slots(
         yield from open_rows
 
 
-def _slot(
-    name: str, slot: datetime, tick: Tick | None, runs: Mapping[str, Run]
+def _became(
+    name: str, expected_at: datetime, tick: Tick | None, runs: Mapping[str, Run]
 ) -> ScheduleCompliance:
-    row = ScheduleCompliance(schedule=name, expected_at=slot, outcome="missed")
+    row = ScheduleCompliance(schedule=name, expected_at=expected_at, outcome="missed")
     if tick is None:
         row.reason = "no daemon was running"
         return row
@@ -232,13 +238,13 @@ def _slot(
     elif run.started_at is None:
         row.outcome, row.reason = "failed", f"the run ended as {run.status} before it began"
     else:
-        delay = max(0.0, (run.started_at - slot).total_seconds())
+        delay = max(0.0, (run.started_at - expected_at).total_seconds())
         row.started_at, row.delay_s = run.started_at, delay
         row.outcome = "late" if delay > LATE.total_seconds() else "on_time"
     return row
 
 
-def _changed_since(cursor: Cursor, about: str, rows: list[Any]) -> bool:
+def _changed_since(cursor: Cursor, about: str, rows: Sequence[Row]) -> bool:
     """Whether rows differ from those that were written last."""
     digest = hashlib.sha256(repr(rows).encode()).hexdigest() if rows else ""
     if cursor.written.get(about, "") == digest:

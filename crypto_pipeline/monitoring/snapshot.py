@@ -18,8 +18,8 @@ DAILY = "every_day"
 JOB_OF = {**{schedule: group.job for schedule, group in SCHEDULED.items()}, DAILY: MAINTENANCE}
 """The job each schedule launches."""
 
-RUNS_SEEN = 100
-TICKS_SEEN = 3
+RUNS_SHOWN = 100
+TICKS_SHOWN = 3
 """How many runs, and ticks of each schedule and sensor, a snapshot has: the newest."""
 
 SCHEDULER = "SCHEDULER"
@@ -109,8 +109,8 @@ class Snapshot:
         return last is not None and self.at - last <= HEARTBEAT_TOLERANCE
 
 
-class Refused(RuntimeError):
-    """Dagster was asked to turn a schedule on or off, and would not."""
+class NotSwitched(RuntimeError):
+    """Dagster was asked to turn a schedule on or off, and did not."""
 
 
 def launched_by(tags: Mapping[str, str]) -> str:

@@ -1,6 +1,6 @@
 """The worker as people ask for it: status, stats, schedules, health.
 
-Owns: what the answers say, made of a snapshot of Dagster and what the warehouse records.
+Owns: what the answers say, made of a snapshot of Dagster and what the warehouse knows.
 Must not know: how Dagster is asked.
 """
 
@@ -21,7 +21,7 @@ ERRORS_SHOWN = 10
 
 
 @dataclass(slots=True)
-class Records:
+class WorkerFacts:
     """What the warehouse says of the worker; empty, with the trouble named, when it cannot.
 
     recorded: the ids of recent runs in worker_runs. unrecorded: collections in the file whose runs
@@ -39,32 +39,32 @@ class Records:
     locked: bool = False
 
 
-def read_records(warehouse: Warehouse) -> Records:
-    """Read them in one short connection; never raises for a missing, locked or damaged file."""
-    records = Records(waiting=len(warehouse.waiting()))
+def read_facts(warehouse: Warehouse) -> WorkerFacts:
+    """Read it in one short connection; never raises for a missing, locked or damaged file."""
+    facts = WorkerFacts(waiting=len(warehouse.waiting()))
     if not warehouse.path.exists():
-        records.trouble = f"there is no database at {warehouse.path} yet"
-        return records
+        facts.trouble = f"there is no database at {warehouse.path} yet"
+        return facts
     since = datetime.now(UTC) - RECENT
     try:
         with warehouse.connect(read_only=True) as connection:
             stats = queries.worker_stats(connection)
             if stats is None:
-                records.trouble = (
+                facts.trouble = (
                     "the file is of an earlier layout: the next collection brings it up to date"
                 )
-                return records
-            records.stats = stats
-            records.recorded = queries.recorded_runs(connection, since - RECENT)
-            records.unrecorded = queries.unrecorded_collections(connection)
-            records.failures = queries.failures(connection, since, ERRORS_SHOWN)
-            records.alerts = queries.open_alerts(connection)
-            records.ticks = queries.tick_counts(connection, since)
+                return facts
+            facts.stats = stats
+            facts.recorded = queries.recorded_runs(connection, since - RECENT)
+            facts.unrecorded = queries.unrecorded_collections(connection)
+            facts.failures = queries.failures(connection, since, ERRORS_SHOWN)
+            facts.alerts = queries.open_alerts(connection)
+            facts.ticks = queries.tick_counts(connection, since)
     except Locked as problem:
-        records.trouble, records.locked = f"locked: {problem}", True
+        facts.trouble, facts.locked = f"locked: {problem}", True
     except WarehouseError as problem:
-        records.trouble = str(problem)
-    return records
+        facts.trouble = str(problem)
+    return facts
 
 
 # Counting
@@ -87,13 +87,13 @@ class _Count:
 _Counts = Mapping[Group, _Count]
 
 
-def _count(snapshot: Snapshot, records: Records) -> _Counts:
+def _count(snapshot: Snapshot, facts: WorkerFacts) -> _Counts:
     """The collections of each group.
 
     The recorded ones come from the view; runs that ended since the sensor last wrote, and
     collections run where no daemon is, are added from the snapshot and from their own account.
     """
-    stats = records.stats
+    stats = facts.stats
     counts = {
         group: _Count(
             stats.get(f"total_{group.name}_collections", 0),
@@ -103,12 +103,10 @@ def _count(snapshot: Snapshot, records: Records) -> _Counts:
         )
         for group in GROUPS
     }
-    ended = {
-        run.id: run for run in snapshot.runs if run.finished and run.id not in records.recorded
-    }
+    ended = {run.id: run for run in snapshot.runs if run.finished and run.id not in facts.recorded}
     open_runs = {run.id for run in snapshot.runs if not run.finished}
-    for run_id in (ended.keys() | records.unrecorded.keys()) - open_runs:
-        _add(counts, ended.get(run_id), records.unrecorded.get(run_id))
+    for run_id in (ended.keys() | facts.unrecorded.keys()) - open_runs:
+        _add(counts, ended.get(run_id), facts.unrecorded.get(run_id))
     return counts
 
 
@@ -132,25 +130,25 @@ def _is_of(kind: CollectionType | None, group: Group) -> bool:
 # Answers
 
 
-def status(snapshot: Snapshot, records: Records) -> dict[str, Any]:
-    """What the worker does and did, in the words its status always had."""
-    counts = _count(snapshot, records)
+def status(snapshot: Snapshot, facts: WorkerFacts) -> dict[str, Any]:
+    """What the worker does and did. The names are an interface: scripts read them."""
+    counts = _count(snapshot, facts)
     return {
         "is_running": running(snapshot),
         **{f"{group.name}_collections": count.collections for group, count in counts.items()},
         "total_records_saved": sum(count.records for count in counts.values()),
         **{f"last_{group.name}_collection": _iso(count.last) for group, count in counts.items()},
         "recent_errors": [
-            {"timestamp": _iso(at), "error": message} for at, message in _errors(snapshot, records)
+            {"timestamp": _iso(at), "error": message} for at, message in _errors(snapshot, facts)
         ],
         "scheduler_jobs": [
             {"id": s.name, "name": s.job, "next_run_time": _iso(s.next_at)}
             for s in snapshot.collecting
         ],
         "running_now": [run.job for run in snapshot.runs if not run.finished],
-        "open_alerts": len(records.alerts),
-        "collections_waiting": records.waiting,
-        "database": records.trouble or "ok",
+        "open_alerts": len(facts.alerts),
+        "collections_waiting": facts.waiting,
+        "database": facts.trouble or "ok",
         "asked": snapshot.through,
     }
 
@@ -160,21 +158,21 @@ def running(snapshot: Snapshot) -> bool:
     return snapshot.daemon_alive and any(schedule.on for schedule in snapshot.collecting)
 
 
-def _errors(snapshot: Snapshot, records: Records) -> list[tuple[datetime, str]]:
+def _errors(snapshot: Snapshot, facts: WorkerFacts) -> list[tuple[datetime, str]]:
     """What failed of late: as recorded, and runs that failed since."""
     unrecorded = [
         (run.finished_at or run.created_at, f"run {run.job}: {run.status} (run {run.id})")
         for run in snapshot.runs
         if run.status == "FAILURE"
-        and run.id not in records.recorded
+        and run.id not in facts.recorded
         and snapshot.at - run.created_at < RECENT
     ]
-    return sorted(records.failures + unrecorded, reverse=True)[:ERRORS_SHOWN]
+    return sorted(facts.failures + unrecorded, reverse=True)[:ERRORS_SHOWN]
 
 
-def stats(snapshot: Snapshot, records: Records) -> dict[str, Any]:
+def stats(snapshot: Snapshot, facts: WorkerFacts) -> dict[str, Any]:
     """All that the worker ever did. Each average divides a group's rows by its own collections."""
-    counts = _count(snapshot, records)
+    counts = _count(snapshot, facts)
     total = sum(count.collections for count in counts.values())
     failed = sum(count.failed for count in counts.values())
     answer: dict[str, Any] = {
@@ -188,18 +186,18 @@ def stats(snapshot: Snapshot, records: Records) -> dict[str, Any]:
         answer[f"last_{group.name}_collection"] = _iso(count.last)
     answer["success_rate_pct"] = round(100 * (total - failed) / total, 1) if total else None
     for name in ("endpoints_asked", "endpoints_answered"):
-        answer[name] = records.stats.get(name, 0)
-    answer["first_collection"] = _iso(records.stats.get("first_collection"))
-    answer["recent_errors_count"] = len(_errors(snapshot, records))
+        answer[name] = facts.stats.get(name, 0)
+    answer["first_collection"] = _iso(facts.stats.get("first_collection"))
+    answer["recent_errors_count"] = len(_errors(snapshot, facts))
     return answer
 
 
-def schedules(snapshot: Snapshot, records: Records) -> list[dict[str, Any]]:
+def schedules(snapshot: Snapshot, facts: WorkerFacts) -> list[dict[str, Any]]:
     """Each schedule: when it ran, when it runs, and how punctual it was for a day."""
     listed = []
     for schedule in snapshot.schedules:
         last = schedule.ticks[0] if schedule.ticks else None
-        counts = records.ticks.get(schedule.name, {})
+        counts = facts.ticks.get(schedule.name, {})
         listed.append(
             {
                 "id": schedule.name,
@@ -220,22 +218,22 @@ def schedules(snapshot: Snapshot, records: Records) -> list[dict[str, Any]]:
     return listed
 
 
-def health(snapshot: Snapshot, records: Records, warehouse: Warehouse) -> dict[str, Any]:
+def health(snapshot: Snapshot, facts: WorkerFacts, warehouse: Warehouse) -> dict[str, Any]:
     """Whether all is well; reasons make it unhealthy, warnings do not."""
     reasons = [
         *_of_the_daemon(snapshot),
-        *_of_the_collections(snapshot, records),
+        *_of_the_collections(snapshot, facts),
         *_of_the_ticks(snapshot),
     ]
     warnings: list[str] = []
-    if records.trouble:
-        (warnings if records.locked else reasons).append(records.trouble)
-    if records.waiting:
-        warnings.append(f"{records.waiting} collections wait in the spool for the database")
+    if facts.trouble:
+        (warnings if facts.locked else reasons).append(facts.trouble)
+    if facts.waiting:
+        warnings.append(f"{facts.waiting} collections wait in the spool for the database")
     free = shutil.disk_usage(_existing(warehouse)).free
     if free < settings.least_free_bytes():
         reasons.append(f"the disk is nearly full: {free / 2**30:.1f} GiB are free")
-    for alert in records.alerts:
+    for alert in facts.alerts:
         place = reasons if alert.severity == "critical" else warnings
         place.append(f"{alert.kind} {alert.subject}: {alert.message}")
     return {
@@ -261,9 +259,9 @@ def _of_the_daemon(snapshot: Snapshot) -> Iterable[str]:
         yield f"stopped: {', '.join(off)}; `crypto-pipeline start` starts them"
 
 
-def _of_the_collections(snapshot: Snapshot, records: Records) -> Iterable[str]:
+def _of_the_collections(snapshot: Snapshot, facts: WorkerFacts) -> Iterable[str]:
     finished = [run for run in snapshot.runs if run.finished]
-    for group, count in _count(snapshot, records).items():
+    for group, count in _count(snapshot, facts).items():
         latest = next((run for run in finished if _is_of(run.collection_type, group)), None)
         if latest and latest.status == "FAILURE":
             yield f"the last {group.name} collection failed: run {latest.id}"

@@ -15,9 +15,9 @@ from typing import Any
 
 from crypto_pipeline import settings
 from crypto_pipeline.monitoring.snapshot import (
-    RUNS_SEEN,
-    TICKS_SEEN,
-    Refused,
+    RUNS_SHOWN,
+    TICKS_SHOWN,
+    NotSwitched,
     Run,
     Schedule,
     Sensor,
@@ -29,7 +29,12 @@ from crypto_pipeline.monitoring.snapshot import (
 
 TIMEOUT_S = 5.0
 
-_TICKS = "timestamp endTimestamp status skipReason runIds error { message }"
+# With a time after which, since without one they are looked up by the address of the code server,
+# which is another after a restart.
+_TICKS = (
+    f"ticks(limit: {TICKS_SHOWN}, afterTimestamp: 1) "
+    "{ timestamp endTimestamp status skipReason runIds error { message } }"
+)
 
 _SNAPSHOT = f"""query CryptoPipelineStatus {{
   instance {{ info daemonHealth {{ allDaemonStatuses {{ daemonType lastHeartbeatTime }} }} }}
@@ -37,12 +42,12 @@ _SNAPSHOT = f"""query CryptoPipelineStatus {{
     name location {{ name }}
     schedules {{
       name pipelineName cronSchedule executionTimezone
-      scheduleState {{ id status ticks(limit: {TICKS_SEEN}) {{ {_TICKS} }} }}
+      scheduleState {{ id status {_TICKS} }}
       futureTicks(limit: 1) {{ results {{ timestamp }} }}
     }}
-    sensors {{ name sensorState {{ status ticks(limit: {TICKS_SEEN}) {{ {_TICKS} }} }} }}
+    sensors {{ name sensorState {{ status {_TICKS} }} }}
   }} }} }}
-  runsOrError(limit: {RUNS_SEEN}) {{ ... on Runs {{ results {{
+  runsOrError(limit: {RUNS_SHOWN}) {{ ... on Runs {{ results {{
     runId jobName status creationTime startTime endTime tags {{ key value }}
   }} }} }}
 }}"""
@@ -74,7 +79,7 @@ class Webserver:
         url = settings.webserver()
         try:
             data = _ask(url, _SNAPSHOT, {})
-        except (OSError, ValueError, Refused):
+        except (OSError, ValueError, NotSwitched):
             return None
         written = re.search(r"base_dir: *(\S.*)", data["instance"]["info"] or "")
         if not written or Path(written[1].strip("'\"")).resolve() != home.resolve():
@@ -90,7 +95,7 @@ class Webserver:
         return None
 
     def set_enabled(self, names: Iterable[str], *, on: bool) -> None:
-        """Turn schedules on or off. Raises Refused."""
+        """Turn schedules on or off. Raises NotSwitched."""
         known = {schedule.name: schedule for schedule in self.snapshot.schedules}
         for name in names:
             if on:
@@ -99,11 +104,11 @@ class Webserver:
             else:
                 answer = _ask(self._url, _STOP, {"id": known[name].id})["stopRunningSchedule"]
             if answer["__typename"] != "ScheduleStateResult":
-                raise Refused(f"{name}: {answer.get('message') or answer['__typename']}")
+                raise NotSwitched(f"{name}: {answer.get('message') or answer['__typename']}")
 
 
 def _ask(url: str, query: str, variables: Mapping[str, Any]) -> Any:
-    """The data of an answer. Raises OSError, ValueError or Refused."""
+    """The data of an answer. Raises OSError, ValueError or NotSwitched."""
     request = urllib.request.Request(  # noqa: S310  (settings let only http and https through)
         f"{url}/graphql",
         json.dumps({"query": query, "variables": variables}).encode(),
@@ -114,7 +119,7 @@ def _ask(url: str, query: str, variables: Mapping[str, Any]) -> Any:
     with opener.open(request, timeout=TIMEOUT_S) as response:
         answer = json.load(response)
     if not isinstance(answer, dict) or not answer.get("data"):
-        raise Refused(f"{url}: {answer.get('errors') if isinstance(answer, dict) else answer}")
+        raise NotSwitched(f"{url}: {answer.get('errors') if isinstance(answer, dict) else answer}")
     return answer["data"]
 
 

@@ -180,7 +180,7 @@ def _log(context: dg.AssetExecutionContext, collection: Collection) -> None:
 
 
 def report(model: type[Row], collection: Collection, *, with_check: bool = True) -> Iterator[Event]:
-    """What Dagster hears of one table: materialised only when something good came.
+    """What Dagster hears of one table: materialised when something good came, or nothing was due.
 
     Yielded as the events themselves: the results that Dagster would make them of are stored once
     more, as outputs of the step, and ask the instance before every check what was just yielded.

@@ -6,6 +6,7 @@ from typing import Any
 
 from crypto_pipeline.sources.spec import Key, Source, ago, day, hours, minutes, now
 from crypto_pipeline.sources.values import (
+    WrongShape,
     at,
     fees,
     from_hex,
@@ -66,7 +67,7 @@ def transfer(
 def run_of_blocks(body: Any) -> list[Any]:
     """The newest blocks, newest first, are one record together."""
     if not isinstance(body, list):
-        raise KeyError(f"the body is {type(body).__name__}, not a list of blocks")
+        raise WrongShape(f"the body is {type(body).__name__}, not a list of blocks")
     return [body] if body else []
 
 

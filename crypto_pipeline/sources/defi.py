@@ -9,6 +9,7 @@ from typing import Any
 
 from crypto_pipeline.sources.spec import Key, Source, hours, minutes
 from crypto_pipeline.sources.values import (
+    WrongShape,
     at,
     change,
     coin,
@@ -281,7 +282,7 @@ DEXSCREENER = Source(
 def deepest_pools(body: Any) -> list[Mapping[str, Any]]:
     """Of each token asked for, the pool with most liquidity: the others quote stale prices."""
     if not isinstance(body, list):
-        raise KeyError(f"the body is {type(body).__name__}, not a list")
+        raise WrongShape(f"the body is {type(body).__name__}, not a list")
     found: dict[str, Mapping[str, Any]] = {}
     for pool in body:
         token = pool["baseToken"]["address"].lower()

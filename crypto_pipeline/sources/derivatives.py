@@ -10,6 +10,7 @@ from typing import Any
 from crypto_pipeline.sources.spec import Pairs, RowFunction, Source, ago, hours, minutes, now
 from crypto_pipeline.sources.values import (
     QUOTES,
+    WrongShape,
     at,
     iso,
     lot,
@@ -838,7 +839,7 @@ def hyperliquid_assets(body: Any) -> list[tuple[Any, Any]]:
     """What is listed, and the state of each: two lists side by side."""
     listed, states = at(body, "0.universe"), at(body, "1")
     if len(listed) != len(states):
-        raise KeyError(f"{len(listed)} assets are listed, {len(states)} have a state")
+        raise WrongShape(f"{len(listed)} assets are listed, {len(states)} have a state")
     return list(zip(listed, states, strict=True))
 
 

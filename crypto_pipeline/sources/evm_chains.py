@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from crypto_pipeline.sources.spec import Key, Source
+from crypto_pipeline.sources.spec import GAP_S, Key, Source
 from crypto_pipeline.sources.values import SourceMessage, at, evm_gas, from_hex, one, seconds
 from crypto_pipeline.tables import BlockchainStats, GasPrice, WhaleTransaction
 
@@ -90,7 +90,7 @@ def node(
     *,
     calls: Mapping[str, Any] | None = FEES,
     key: Key | None = None,
-    gap: float = 0.1,
+    gap: float = GAP_S,
     whales: bool = False,
 ) -> Source:
     """A node: feeds the pools of its chain's gas (without `calls` it cannot) and newest block."""

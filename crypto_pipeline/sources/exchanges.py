@@ -8,6 +8,7 @@ from crypto_pipeline.sources.values import (
     FIVE_MINUTES,
     HOUR,
     STABLECOINS,
+    WrongShape,
     at,
     candle,
     iso,
@@ -98,7 +99,7 @@ def kraken_candles(body: Any) -> list[Any]:
     """The one list under result: asked for XBTUSD, the answer comes under XXBTZUSD."""
     found = [value for name, value in at(body, "result").items() if name != "last"]
     if len(found) != 1:
-        raise KeyError(f"{len(found)} pairs under result where one was asked for")
+        raise WrongShape(f"{len(found)} pairs under result where one was asked for")
     return list(found[0])
 
 

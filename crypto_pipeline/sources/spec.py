@@ -17,6 +17,12 @@ from crypto_pipeline.tables import NewsArticle, Row
 MAJORS = ("BTC", "ETH", "BNB", "SOL", "XRP", "DOGE", "ADA", "TRX", "LINK", "AVAX")
 """Coins that endpoints asked coin by coin are asked for, unless the universe is a list."""
 
+GAP_S = 0.1
+"""The least seconds between two requests to a host, where a source does not say more."""
+
+MAX_BYTES = 32_000_000
+"""The most of an answer that is read, decompressed, where an endpoint does not say otherwise."""
+
 NAME = re.compile(r"[a-z][a-z0-9_]*")
 
 RowFunction = Callable[[Any], Mapping[str, Any] | None]
@@ -138,7 +144,7 @@ class Source:
     key: Key | None = None
     headers: Mapping[str, str] = field(default_factory=dict)
     aliases: Mapping[str, str] = field(default_factory=dict)
-    gap: float = 0.1
+    gap: float = GAP_S
     terms: str | None = None
     per_day: int | None = None
     per_month: int | None = None
@@ -168,6 +174,11 @@ class Source:
             if not re.fullmatch(r"[A-Z][A-Z0-9_]*", self.key.env):
                 raise wrong("key", f"{self.key.env!r} is not a name for an environment variable")
 
+    @property
+    def keyless(self) -> bool:
+        """Whether it answers without an API key."""
+        return not (self.key and self.key.required)
+
     def endpoint(
         self,
         model: type[Row],
@@ -185,7 +196,7 @@ class Source:
         pool: str | None = None,
         read: Reader = "json",
         conditional: bool = False,
-        max_bytes: int = 32_000_000,
+        max_bytes: int = MAX_BYTES,
         typical_bytes: int | None = None,
     ) -> "Endpoint":
         """Declare an endpoint of this source; see `Endpoint` for the words."""

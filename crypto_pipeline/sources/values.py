@@ -43,6 +43,13 @@ class SourceMessage(Exception):
     """The source answered with a message instead of records."""
 
 
+class WrongShape(KeyError):
+    """An answer is not of the declared shape; says what is not there, and what is."""
+
+    def __str__(self) -> str:
+        return str(self.args[0])
+
+
 # Numbers
 
 
@@ -398,7 +405,7 @@ def article(entry: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def at(body: Any, path: str) -> Any:
-    """The value at a dotted path; KeyError names the part that is not there and what is."""
+    """The value at a dotted path; WrongShape names the part that is not there and what is."""
     found = body
     walked: list[str] = []
     for part in path.split(".") if path else []:
@@ -412,7 +419,7 @@ def at(body: Any, path: str) -> Any:
                 if isinstance(found, Mapping)
                 else (f"{type(found).__name__} {str(found)[:60]!r}")
             )
-            raise KeyError(f"no {'.'.join([*walked, part])}, found {has}")
+            raise WrongShape(f"no {'.'.join([*walked, part])}, found {has}")
         walked.append(part)
     return found
 
@@ -423,7 +430,7 @@ def one(path: str = "") -> Callable[[Any], list[Any]]:
     def records(body: Any) -> list[Any]:
         found = at(body, path)
         if not isinstance(found, Mapping):
-            raise KeyError(f"{path or 'the body'} is {type(found).__name__}, not an object")
+            raise WrongShape(f"{path or 'the body'} is {type(found).__name__}, not an object")
         return [found]
 
     return records
@@ -440,7 +447,7 @@ def pairs(path: str = "") -> Callable[[Any], list[Any]]:
     def records(body: Any) -> list[Any]:
         found = at(body, path)
         if not isinstance(found, Mapping):
-            raise KeyError(f"{path or 'the body'} is {type(found).__name__}, not an object")
+            raise WrongShape(f"{path or 'the body'} is {type(found).__name__}, not an object")
         return list(found.items())
 
     return records
@@ -449,14 +456,14 @@ def pairs(path: str = "") -> Callable[[Any], list[Any]]:
 def parallel(path: str, *names: str) -> Callable[[Any], list[Any]]:
     """Lists side by side under path, one per name: each record is a tuple of one of each.
 
-    Raises KeyError when their lengths differ: no telling then which value belongs to which.
+    Raises WrongShape when their lengths differ: no telling then which value belongs to which.
     """
 
     def records(body: Any) -> list[Any]:
         columns = [at(body, f"{path}.{name}" if path else name) for name in names]
         lengths = {len(column) for column in columns}
         if len(lengths) > 1:
-            raise KeyError(f"lists of different length under {path or 'the body'}: {lengths}")
+            raise WrongShape(f"lists of different length under {path or 'the body'}: {lengths}")
         return list(zip(*columns, strict=True))
 
     return records
@@ -468,7 +475,7 @@ def ranked(path: str = "") -> Callable[[Any], list[tuple[int, Any]]]:
     def records(body: Any) -> list[tuple[int, Any]]:
         found = at(body, path)
         if not isinstance(found, list):
-            raise KeyError(f"{path or 'the body'} is {type(found).__name__}, not a list")
+            raise WrongShape(f"{path or 'the body'} is {type(found).__name__}, not a list")
         return list(enumerate(found, 1))
 
     return records
@@ -499,7 +506,7 @@ def rpc_results(names: list[str]) -> Callable[[Any], Iterable[Any]]:
             results[names[number_of_call - 1]] = answer["result"]
         lacking = [name for name in names if name not in results]
         if lacking:
-            raise KeyError(f"no answer to {', '.join(lacking)}")
+            raise WrongShape(f"no answer to {', '.join(lacking)}")
         return [results]
 
     return records

@@ -3,7 +3,7 @@
 from datetime import timedelta
 
 from crypto_pipeline.groups import CollectionType
-from crypto_pipeline.tables.outcomes import SKIPPED, Outcome, Skip
+from crypto_pipeline.tables.outcomes import SKIPPED, Circuit, Outcome, Skip
 from crypto_pipeline.tables.spec import (
     Amount,
     Count,
@@ -93,7 +93,7 @@ class SourceHealth(Row, table="source_health", write="upsert", key=("endpoint",)
     source: Text = column("Name of the source")
     outcome: Outcome = column("How it ended when it was asked last")
     reason: Text | None = optional("Why, when the outcome is not ok")
-    circuit: Text = column("closed (asked when due) or open (resting after failures)")
+    circuit: Circuit = column("closed (asked when due) or open (resting after failures)")
     consecutive_failures: Count = column("Failures since the last success")
     asked_at: Time = column("When it was asked last")
     succeeded_at: Time | None = optional("When it answered well last")

@@ -1,4 +1,4 @@
-"""How an endpoint ends in a collection, and why one is not asked: the values of two columns.
+"""How an endpoint ends in a collection, and why one is not asked: the values of columns.
 
 Owns: these words. Python and SQL use them from here; sentences beside them are for people.
 """
@@ -55,6 +55,9 @@ class Skipped:
     skip: Skip
     reason: str
 
+
+Circuit = Literal["closed", "open"]
+"""closed: the endpoint is asked when it is due; open: it rests after failures."""
 
 Rejection = Literal["outlier"]
 """Why a voice is left out of an agreed price."""

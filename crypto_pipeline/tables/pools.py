@@ -1,7 +1,12 @@
 """Tables about pools: which sources stand in for one another, which answers, what they may cost."""
 
+from typing import Literal
+
 from crypto_pipeline.tables.outcomes import Outcome
-from crypto_pipeline.tables.spec import Count, Row, Text, Time, column, optional
+from crypto_pipeline.tables.spec import Count, Row, Text, Time, column, optional, words_of
+
+Period = Literal["day", "month"]
+"""What a quota is for, in UTC."""
 
 
 class SourcePool(Row, table="source_pools", write="replace", key=("pool",)):
@@ -63,7 +68,7 @@ class RateLimitUsage(
     """
 
     source: Text = column("Name of the source")
-    period: Text = column("day or month")
+    period: Period = column(words_of(Period))
     window_start: Time = column("When the day or the month began")
     calls: Count = column("Requests made, retries included")
     bytes_received: Count = column("Bodies as they came over the wire", unit="bytes")

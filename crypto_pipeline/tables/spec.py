@@ -1,7 +1,7 @@
 """The vocabulary of tables: a row model, its columns, and what follows from them.
 
 Owns: what a column says of itself (type, unit, meaning, range) and how a table is written.
-Must not know: any table by name, sources, DuckDB, Dagster.
+Must not know: any table by name, sources, how DuckDB is asked, Dagster.
 """
 
 import types

@@ -5,7 +5,7 @@ sql          small pieces of SQL
 memory       what one collection tells the next, in the file and in a note beside it
 layout       from declarations to tables, views and comments
 migrations   what each version of the layout changed
-queries      what alerts and status ask of the file
+queries      what is asked of the file: by alerts, status and the budget
 agreed_view  the SQL of the agreed view over all sources
 load         rows into tables, one transaction a collection
 upkeep       old rows out, the file written anew
@@ -16,7 +16,7 @@ from crypto_pipeline.warehouse.errors import Damaged, Locked, Outdated, TooNew, 
 from crypto_pipeline.warehouse.file import Warehouse
 from crypto_pipeline.warehouse.load import Batch, Receipt
 from crypto_pipeline.warehouse.memory import Memory
-from crypto_pipeline.warehouse.queries import Connection
+from crypto_pipeline.warehouse.sql import Connection
 
 __all__ = [
     "Batch",

@@ -6,7 +6,7 @@ class WarehouseError(RuntimeError):
 
 
 class Locked(WarehouseError):
-    """Another program holds the file."""
+    """Somebody else holds the file: another program, or another writer of our own."""
 
 
 class Outdated(WarehouseError):

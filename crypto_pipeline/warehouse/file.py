@@ -18,10 +18,9 @@ from crypto_pipeline.tables import Row
 from crypto_pipeline.warehouse import queries, upkeep
 from crypto_pipeline.warehouse.errors import Damaged, Locked, WarehouseError
 from crypto_pipeline.warehouse.layout import STORAGE, layout, version
-from crypto_pipeline.warehouse.load import Batch, Receipt, load, record, stage
+from crypto_pipeline.warehouse.load import Batch, Receipt, load, load_rows, stage
 from crypto_pipeline.warehouse.memory import Memory, from_file, from_note, newest, to_note
-from crypto_pipeline.warehouse.queries import Connection
-from crypto_pipeline.warehouse.sql import first_line, literal
+from crypto_pipeline.warehouse.sql import Connection, first_line, literal
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -231,18 +230,18 @@ class Warehouse:
                 self._put_aside(batch, staged)
                 raise
 
-    def record(self, rows: Sequence[Row]) -> None:
+    def write_rows(self, rows: Sequence[Row]) -> None:
         """Write rows of the management tables in one short transaction.
 
-        Runs are completed with what their collections left. Raises Locked, and then nothing was
-        written; unlike a collection, what is recorded can be recorded again.
+        Runs are completed with what their collections left. Raises Locked, Damaged or TooNew, and
+        then nothing was written; unlike a collection it can be written again.
         """
         batch = Batch("", datetime.now(UTC))
         batch.add("", rows)
         with tempfile.TemporaryDirectory(prefix="crypto_pipeline_") as folder:
             staged = stage(batch, Path(folder))
             with self._writer_lock(), self.connect() as connection:
-                record(connection, staged)
+                load_rows(connection, staged)
 
     def waiting(self) -> list[Path]:
         """Collections in the spool, oldest first."""

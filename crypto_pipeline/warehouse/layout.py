@@ -3,12 +3,10 @@
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 
-import duckdb
-
 from crypto_pipeline.tables import TABLES, VIEWS, Row
 from crypto_pipeline.warehouse.errors import Outdated, TooNew
 from crypto_pipeline.warehouse.migrations import MIGRATIONS, VERSION
-from crypto_pipeline.warehouse.sql import literal
+from crypto_pipeline.warehouse.sql import Connection, literal
 
 STORAGE = "v1.4.0"
 """Storage version of new files: DuckDB 1.4 and later can read them, whichever wrote them."""
@@ -19,7 +17,7 @@ Layout = Mapping[str, Sequence[str]]
 _OURS = "WHERE database_name = current_database() AND schema_name = 'main'"
 
 
-def layout(connection: duckdb.DuckDBPyConnection) -> Layout:
+def layout(connection: Connection) -> Layout:
     """The columns of each table and view that is in the file."""
     here: dict[str, list[str]] = {}
     found = connection.execute(
@@ -31,7 +29,7 @@ def layout(connection: duckdb.DuckDBPyConnection) -> Layout:
     return here
 
 
-def version(connection: duckdb.DuckDBPyConnection, here: Layout) -> int:
+def version(connection: Connection, here: Layout) -> int:
     """The file's version, 0 for an empty file. Raises TooNew."""
     if "schema_migrations" not in here:
         return 0
@@ -47,19 +45,20 @@ def version(connection: duckdb.DuckDBPyConnection, here: Layout) -> int:
     return number
 
 
-def require_current(connection: duckdb.DuckDBPyConnection) -> None:
+def require_current(connection: Connection) -> None:
     """Raises Outdated, or TooNew, for a file that has another layout than this code writes."""
     number = version(connection, layout(connection))
     if number != VERSION:
         raise Outdated(f"the file has layout {number}: the next collection brings it to {VERSION}")
 
 
-def migrate(connection: duckdb.DuckDBPyConnection) -> None:
+def migrate(connection: Connection) -> None:
     """Bring the file to the declared layout: new tables, new columns, numbered changes."""
     here = layout(connection)
     before = version(connection, here)
     for number in range(before + 1, VERSION + 1):
-        for statement in MIGRATIONS[number].statements if before else ():
+        step = MIGRATIONS[number]
+        for statement in (*step.statements, *step.fills) if before else ():
             connection.execute(statement)
     if before and before < VERSION:
         here = layout(connection)
@@ -89,7 +88,7 @@ def ddl(model: type[Row]) -> str:
     return f"CREATE TABLE {model.table.name} (\n    {columns}\n)"
 
 
-def _create_views(connection: duckdb.DuckDBPyConnection) -> None:
+def _create_views(connection: Connection) -> None:
     """Bring the views to their declarations; touches nothing in the file that is as it should be.
 
     DuckDB keeps a view's SQL in its own words, so the declared ones are put into the same words,
@@ -109,7 +108,7 @@ def _create_views(connection: duckdb.DuckDBPyConnection) -> None:
         connection.execute(f"DROP VIEW temp.declared_{view.name}")
 
 
-def _comment(connection: duckdb.DuckDBPyConnection) -> None:
+def _comment(connection: Connection) -> None:
     """Say in the file what every table, view and column means, where it does not say so yet."""
     found = connection.execute(
         f"SELECT 'TABLE ' || table_name, comment FROM duckdb_tables() {_OURS} "

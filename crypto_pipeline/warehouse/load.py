@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
-import duckdb
 from pydantic_core import to_json
 
 from crypto_pipeline.groups import GROUPS
@@ -25,9 +24,9 @@ from crypto_pipeline.tables import (
 )
 from crypto_pipeline.warehouse.agreed_view import IDENTIFY, STATEMENTS
 from crypto_pipeline.warehouse.layout import migrate
-from crypto_pipeline.warehouse.migrations import FILLS
+from crypto_pipeline.warehouse.migrations import MIGRATIONS
 from crypto_pipeline.warehouse.queries import brought
-from crypto_pipeline.warehouse.sql import literal, names, transaction
+from crypto_pipeline.warehouse.sql import Connection, literal, names, transaction
 
 
 @dataclass(slots=True)
@@ -96,7 +95,7 @@ def stage(batch: Batch, folder: Path) -> dict[str, str]:
 
 
 def load(
-    connection: duckdb.DuckDBPyConnection,
+    connection: Connection,
     collection_id: str,
     staged: Mapping[str, str],
     agree_at: datetime | None = None,
@@ -115,8 +114,9 @@ def load(
             receipt.repeated = True
             return receipt
         _write_collection(connection, staged, receipt, agree_at)
-        for fill in FILLS if from_spool else ():
-            connection.execute(f"{fill} AND collection_id = {literal(collection_id)}")
+        for step in MIGRATIONS.values() if from_spool else ():
+            for fill in step.fills:
+                connection.execute(f"{fill} AND collection_id = {literal(collection_id)}")
     receipt.committed_at = datetime.now(UTC)
     sizes = connection.execute(
         "SELECT table_name, estimated_size FROM duckdb_tables() "
@@ -127,7 +127,7 @@ def load(
 
 
 def _write_collection(
-    connection: duckdb.DuckDBPyConnection,
+    connection: Connection,
     staged: Mapping[str, str],
     receipt: Receipt,
     agree_at: datetime | None,
@@ -152,7 +152,7 @@ def _write_collection(
         receipt.stored[CachedMarketData.table.name] = _agree(connection, agree_at)
 
 
-def record(connection: duckdb.DuckDBPyConnection, staged: Mapping[str, str]) -> None:
+def load_rows(connection: Connection, staged: Mapping[str, str]) -> None:
     """Write rows of management tables in one transaction; runs are completed with what their
     collections left."""
     with transaction(connection):
@@ -175,7 +175,7 @@ def _with_records(relation: str) -> str:
     )
 
 
-def _violations(connection: duckdb.DuckDBPyConnection, model: type[Row]) -> str | None:
+def _violations(connection: Connection, model: type[Row]) -> str | None:
     """Columns of the rows just written that lie outside their declared bounds."""
     bounded = [(c.name, op, bound) for c in model.table.columns for op, bound in c.bounds]
     if not bounded:
@@ -188,7 +188,7 @@ def _violations(connection: duckdb.DuckDBPyConnection, model: type[Row]) -> str 
     return "; ".join(broken) or None
 
 
-def _has(connection: duckdb.DuckDBPyConnection, collection_id: str) -> bool:
+def _has(connection: Connection, collection_id: str) -> bool:
     found = connection.execute(
         f"SELECT 1 FROM data_collections WHERE collection_id = {literal(collection_id)} LIMIT 1"
     )
@@ -223,7 +223,7 @@ def _added_up(relation: str) -> str:
     )
 
 
-def _agree(connection: duckdb.DuckDBPyConnection, at: datetime) -> dict[str, int]:
+def _agree(connection: Connection, at: datetime) -> dict[str, int]:
     """Make the agreed view anew; the last statement tells how many coins it has."""
     connection.execute("RESET threads")  # these statements are not small
     for statement in STATEMENTS:
@@ -231,9 +231,7 @@ def _agree(connection: duckdb.DuckDBPyConnection, at: datetime) -> dict[str, int
     return {"": int(written[0]) if written else 0}
 
 
-def _write_table(
-    connection: duckdb.DuckDBPyConnection, model: type[Row], relation: str
-) -> dict[str, int]:
+def _write_table(connection: Connection, model: type[Row], relation: str) -> dict[str, int]:
     """Write one staged relation as its table says; returns new rows by endpoint."""
     table = model.table
     stage, columns = f"stage_{table.name}", names(table.column_names)
@@ -256,9 +254,7 @@ def _write_table(
     return dict(counted.fetchall())
 
 
-def _fill_stage(
-    connection: duckdb.DuckDBPyConnection, stage: str, table: Table, relation: str
-) -> None:
+def _fill_stage(connection: Connection, stage: str, table: Table, relation: str) -> None:
     """A temporary table of the relation's rows, rounded, one for each key."""
     rounded = ", ".join(
         f'"{c.name}"' if c.decimals is None else f'round("{c.name}", {c.decimals}) AS "{c.name}"'
@@ -282,7 +278,7 @@ def _same(table: Table, stage: str) -> str:
     return " AND ".join(same)
 
 
-def _clear_for_upsert(connection: duckdb.DuckDBPyConnection, stage: str, table: Table) -> None:
+def _clear_for_upsert(connection: Connection, stage: str, table: Table) -> None:
     """Take away the staged rows that say nothing new, and the stored ones that the rest replace."""
     same = _same(table, stage)
     unmeaning = (*table.key, *table.filled_by("observed_at"), *table.filled_by("collection_id"))
@@ -299,7 +295,7 @@ def _clear_for_upsert(connection: duckdb.DuckDBPyConnection, stage: str, table: 
     )
 
 
-def _equal(connection: duckdb.DuckDBPyConnection, rows: str, others: str) -> bool:
+def _equal(connection: Connection, rows: str, others: str) -> bool:
     """Whether two relations have the same rows."""
     found = connection.execute(
         f"SELECT 1 FROM (({rows} EXCEPT {others}) UNION ALL ({others} EXCEPT {rows})) LIMIT 1"

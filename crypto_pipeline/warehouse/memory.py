@@ -8,13 +8,12 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-import duckdb
-
 from crypto_pipeline.tables import RateLimitUsage, RotationState, Row, SourceHealth
+from crypto_pipeline.tables.pools import Period
 from crypto_pipeline.warehouse.layout import Layout
-from crypto_pipeline.warehouse.sql import names
+from crypto_pipeline.warehouse.sql import Connection, names
 
-Usage = tuple[str, str, datetime]
+Usage = tuple[str, Period, datetime]
 """Source, period (day or month) and when that began."""
 
 
@@ -60,7 +59,7 @@ _REMEMBERED = {
 """The parts of a Memory that are rows of a table."""
 
 
-def from_file(connection: duckdb.DuckDBPyConnection, here: Layout) -> Memory:
+def from_file(connection: Connection, here: Layout) -> Memory:
     """What the tables say; nothing of those that an older file does not have."""
     memory = Memory()
     for part, about in _REMEMBERED.items():

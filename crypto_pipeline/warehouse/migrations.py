@@ -12,10 +12,15 @@ VERSION = 2
 
 
 class Migration(NamedTuple):
-    """The change that a version made, and the SQL that takes a file there from the one before."""
+    """The change that a version made, and the SQL that takes a file there from the one before.
+
+    fills: of that SQL what fills rows that are there, each statement ending in a condition. It is
+    also run for a collection that an older version left in the spool.
+    """
 
     name: str
     statements: tuple[str, ...] = ()
+    fills: tuple[str, ...] = ()
 
 
 _KIND_OF_A_SKIP = """
@@ -48,14 +53,10 @@ MIGRATIONS: Mapping[int, Migration] = {
     1: Migration("the first layout"),
     2: Migration(
         "the kind of a skip, and who was left out of an agreed price, as values",
-        (
+        statements=(
             "ALTER TABLE data_collections ADD COLUMN IF NOT EXISTS skip VARCHAR",
-            _KIND_OF_A_SKIP,
             _REJECTED_AS_STRUCTS,
         ),
+        fills=(_KIND_OF_A_SKIP,),
     ),
 }
-
-FILLS: tuple[str, ...] = (_KIND_OF_A_SKIP,)
-"""Of these steps, those that fill rows, each ending in a condition: a collection that an older
-version left in the spool needs them when it is written."""

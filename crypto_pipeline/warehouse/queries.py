@@ -1,4 +1,4 @@
-"""What alerts and status ask of the file, as named functions of a connection.
+"""What alerts, status and the budget ask of the file, as named functions of a connection.
 
 Owns: the SQL of each question, and the shape of its answer.
 Must not know: what an answer is judged by; thresholds are handed in.
@@ -9,15 +9,11 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, NamedTuple
 
-import duckdb
-
 from crypto_pipeline.groups import GROUPS, CollectionType
 from crypto_pipeline.tables import Alert, SourceHealth, of_group
 from crypto_pipeline.tables.outcomes import GOOD, SKIPPED
 from crypto_pipeline.tables.views import WORKER_STATS
-from crypto_pipeline.warehouse.sql import literal, literals, names
-
-Connection = duckdb.DuckDBPyConnection
+from crypto_pipeline.warehouse.sql import Connection, literal, literals, names
 
 
 def has(connection: Connection, name: str) -> bool:

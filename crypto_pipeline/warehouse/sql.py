@@ -7,9 +7,11 @@ from pathlib import Path
 
 import duckdb
 
+Connection = duckdb.DuckDBPyConnection
+
 
 @contextmanager
-def transaction(connection: duckdb.DuckDBPyConnection) -> Iterator[None]:
+def transaction(connection: Connection) -> Iterator[None]:
     """All of the block's statements, or none of them."""
     connection.execute("BEGIN TRANSACTION")
     try:

@@ -12,7 +12,7 @@ import duckdb
 from crypto_pipeline.tables import TABLES, Table
 from crypto_pipeline.warehouse.errors import Damaged, Locked
 from crypto_pipeline.warehouse.layout import STORAGE
-from crypto_pipeline.warehouse.sql import first_line, literal, transaction
+from crypto_pipeline.warehouse.sql import Connection, first_line, literal, transaction
 
 WORTH_BYTES = 64 * 2**20
 WORTH_PART = 0.25
@@ -20,7 +20,7 @@ WORTH_PART = 0.25
 
 
 def drop(
-    connection: duckdb.DuckDBPyConnection, cuts: Mapping[str, datetime], archive: Path | None
+    connection: Connection, cuts: Mapping[str, datetime], archive: Path | None
 ) -> dict[str, int]:
     """Drop the rows before each table's cut, exported first if there is an archive."""
     if archive:
@@ -36,9 +36,7 @@ def drop(
     return {name: count for name, count in dropped.items() if count}
 
 
-def _export(
-    connection: duckdb.DuckDBPyConnection, table: Table, cut: datetime, archive: Path
-) -> None:
+def _export(connection: Connection, table: Table, cut: datetime, archive: Path) -> None:
     """The rows before `cut`, a file a day, together with what the day's file has already."""
     days = connection.execute(
         f'SELECT DISTINCT "{table.time}"::DATE FROM {table.name} WHERE "{table.time}" < '
@@ -62,7 +60,7 @@ def _export(
     _sync_folder(folder)
 
 
-def _free_bytes(connection: duckdb.DuckDBPyConnection) -> int:
+def _free_bytes(connection: Connection) -> int:
     found = connection.execute(
         "SELECT block_size * free_blocks FROM pragma_database_size() "
         "WHERE database_name = current_database()"
@@ -70,7 +68,7 @@ def _free_bytes(connection: duckdb.DuckDBPyConnection) -> int:
     return int(found[0]) if found else 0
 
 
-def worth_compacting(connection: duckdb.DuckDBPyConnection, path: Path, at_least: int) -> bool:
+def worth_compacting(connection: Connection, path: Path, at_least: int) -> bool:
     """Whether the file has that much free room, and the disk enough for a copy."""
     connection.execute("CHECKPOINT")
     size, free = path.stat().st_size, _free_bytes(connection)
