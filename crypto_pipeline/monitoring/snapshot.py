@@ -8,6 +8,7 @@ here needs Dagster to be imported.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from typing import Literal
 
 from crypto_pipeline.groups import COLLECTION_JOBS, SCHEDULED, CollectionType
 
@@ -26,7 +27,22 @@ SCHEDULER = "SCHEDULER"
 HEARTBEAT_TOLERANCE = timedelta(seconds=90)
 """Daemons say every 30 s that they live."""
 
-FINISHED = ("SUCCESS", "FAILURE", "CANCELED")
+RunStatus = Literal[
+    "QUEUED",
+    "NOT_STARTED",
+    "MANAGED",
+    "STARTING",
+    "STARTED",
+    "SUSPENDED",
+    "SUCCESS",
+    "FAILURE",
+    "CANCELING",
+    "CANCELED",
+]
+TickStatus = Literal["STARTED", "SKIPPED", "SUCCESS", "FAILURE"]
+"""Dagster's own words; mypy compares them with its enumerations."""
+
+FINISHED: tuple[RunStatus, ...] = ("SUCCESS", "FAILURE", "CANCELED")
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +51,7 @@ class Run:
 
     id: str
     job: str
-    status: str
+    status: RunStatus
     created_at: datetime
     started_at: datetime | None = None
     finished_at: datetime | None = None
@@ -55,7 +71,7 @@ class Tick:
     """One evaluation of a schedule or sensor; `at` is the time the cron expression says."""
 
     at: datetime
-    status: str
+    status: TickStatus
     ended_at: datetime | None = None
     reason: str | None = None
     run_ids: Sequence[str] = ()
