@@ -1,6 +1,7 @@
 """Conformance: every endpoint, through the real extraction, over its sample and its recordings."""
 
 import json
+import re
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import cache
@@ -157,6 +158,12 @@ def differences(
             elif got[name] != (pytest.approx(value) if isinstance(value, float) else value):
                 wrong.append(f"{where}: expected {value!r}, got {got[name]!r}")
     return wrong
+
+
+def test_every_sample_is_of_an_endpoint() -> None:
+    """Else an endpoint that got lost would not be missed."""
+    names = {re.sub(r"(\.expected)?\.(json|xml)$", "", file.name) for file in SAMPLES.iterdir()}
+    assert names == set(IDS)
 
 
 @pytest.mark.parametrize("endpoint_id", IDS)

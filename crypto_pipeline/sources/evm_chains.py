@@ -88,21 +88,23 @@ def node(
     base: str,
     docs: str,
     *,
-    calls: Mapping[str, Any] | None = FEES,
+    fee_history: bool = True,
     key: Key | None = None,
     gap: float = GAP_S,
     whales: bool = False,
 ) -> Source:
-    """A node: feeds the pools of its chain's gas (without `calls` it cannot) and newest block."""
+    """A node: feeds the pools of its chain's gas and newest block.
+
+    Without fee history it feeds no gas where there is a fee market: the base fee would be missing.
+    """
     source = Source(f"{chain}_{host}", base, docs=docs, key=key, gap=gap)
-    about: dict[str, Any] = {
-        "path": "/{key}" if key and key.path else "",
-        "fixed": {"blockchain": chain},
-    }
-    if calls is not None:
+    path = "/{key}" if key and key.path else ""
+    about: dict[str, Any] = {"path": path, "fixed": {"blockchain": chain}}
+    fee_market = chain not in WITHOUT_FEE_MARKET
+    if fee_history or not fee_market:
         source.rpc(
             GasPrice,
-            PRICE if chain in WITHOUT_FEE_MARKET else calls,
+            FEES if fee_market else PRICE,
             row=lambda answers: evm_gas(answers["price"], answers.get("history")),
             pool=f"{chain}_gas",
             **about,
@@ -151,11 +153,10 @@ def drpc(chain: str, subdomain: str = "") -> Source:
 
 
 def one_rpc(chain: str, path: str) -> Source:
-    """1RPC counts requests by the day and promises neither batches nor fee history.
-
-    Where there is a fee market its gas would lack the base fee that the others of the pool tell.
-    """
-    return node(chain, "one_rpc", f"https://1rpc.io/{path}", ONE_RPC_DOCS, calls=None, gap=0.4)
+    """1RPC counts requests by the day and promises neither batches nor fee history."""
+    return node(
+        chain, "one_rpc", f"https://1rpc.io/{path}", ONE_RPC_DOCS, fee_history=False, gap=0.4
+    )
 
 
 # The order is that of the pools: where one answered lately and surely, it stands first. Nodes
