@@ -35,7 +35,7 @@ lint: $(VENV)/dev-ready
 test: lint .duckdb2/ready
 	$(BIN)/python -m crypto_pipeline.docs --check
 	$(BIN)/python -m pytest -n auto
-	PYTHONPATH=.duckdb2 $(BIN)/python -m pytest \
+	PYTHONPATH=$(CURDIR)/.duckdb2 $(BIN)/python -m pytest \
 		crypto_pipeline_tests/test_warehouse.py crypto_pipeline_tests/test_migrations.py
 	$(BIN)/dagster definitions validate -w workspace.yaml
 

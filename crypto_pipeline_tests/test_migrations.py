@@ -1,5 +1,9 @@
 """Files of former releases: opened, brought to today's layout, and none of their rows lost."""
 
+import signal
+import subprocess
+import sys
+import textwrap
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +13,7 @@ import pytest
 from crypto_pipeline.monitoring import alerts, status
 from crypto_pipeline.tables import TABLES
 from crypto_pipeline.tables.outcomes import SKIPS
-from crypto_pipeline.warehouse import Warehouse
+from crypto_pipeline.warehouse import MigrationFailed, Warehouse
 from crypto_pipeline.warehouse.migrations import VERSION
 from crypto_pipeline_tests.test_warehouse import batch, count, outcome, price
 
@@ -98,3 +102,52 @@ def test_a_former_file_answers_before_it_is_brought_up_to_date(former: Warehouse
     assert memory.usage
     assert status.read_facts(former).trouble is None
     assert alerts.check(former, None, former.path.parent, collecting=True).opened == []
+
+
+def test_a_file_is_whole_when_the_process_dies_right_behind_the_migration(
+    former: Warehouse,
+) -> None:
+    before = rows(former)
+    program = """
+        import os, signal, sys
+        from pathlib import Path
+        from crypto_pipeline.warehouse import Warehouse
+        from crypto_pipeline.warehouse.load import load_rows
+        with Warehouse(Path(sys.argv[1])).connect() as connection:
+            load_rows(connection, {})
+            os.kill(os.getpid(), signal.SIGKILL)  # committed, and not yet in the file
+    """
+    killed = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(program), str(former.path)], check=False
+    )
+    assert killed.returncode == -signal.SIGKILL
+    assert former.path.with_name(former.path.name + ".wal").exists()
+    assert former.query("SELECT max(version) FROM schema_migrations") == [(VERSION,)]
+    assert rows(former) == before
+    assert former.query("SELECT unnest(rejected).source FROM cached_market_data") == [("mad",)]
+
+
+def test_what_a_user_made_of_a_changed_table_stays(former: Warehouse) -> None:
+    with former.connect() as connection:
+        connection.execute("ALTER TABLE cached_market_data ADD COLUMN mine INTEGER DEFAULT 7")
+        connection.execute("CREATE INDEX by_symbol ON cached_market_data (symbol)")
+        connection.execute("CREATE VIEW prices AS SELECT symbol, price_usd FROM cached_market_data")
+        connection.execute("UPDATE cached_market_data SET rejected = ['odd'] WHERE symbol = 'C1'")
+    former.write_rows([])
+    assert former.query("SELECT mine FROM cached_market_data") == [(7,), (7,)]
+    assert former.query("SELECT index_name FROM duckdb_indexes()") == [("by_symbol",)]
+    assert len(former.query("FROM prices")) == 2
+    odd = {"source": "odd", "price_usd": None, "off_pct": None, "why": "outlier"}
+    assert former.query("SELECT rejected FROM cached_market_data WHERE symbol = 'C1'") == [([odd],)]
+
+
+def test_what_stands_in_the_way_is_named_and_no_collection_is_lost(former: Warehouse) -> None:
+    with former.connect() as connection:
+        connection.execute("ALTER TABLE data_collections ADD COLUMN skip INTEGER")
+    for collection in ("first", "second"):
+        with pytest.raises(MigrationFailed, match=r"has layout 1 and cannot.*of your own.*rename"):
+            former.write(batch(collection, price("alpha", "BTC", 1, collection)))
+    assert [folder.suffix for folder in former.spool.iterdir()] == [".collection"] * 2
+    with former.connect() as connection:
+        connection.execute("ALTER TABLE data_collections RENAME skip TO my_skip")
+    assert former.write(batch("third", price("alpha", "BTC", 1, "third"))).drained == 2

@@ -435,8 +435,9 @@ def test_a_newer_file_is_a_clear_error(warehouse: Warehouse) -> None:
 
 def test_a_damaged_file_is_a_clear_error(warehouse: Warehouse) -> None:
     warehouse.path.write_bytes(b"this is not a database" * 1000)
-    with pytest.raises(Damaged, match="move it"):
+    with pytest.raises(Damaged, match="move it") as raised:
         warehouse.write(batch("c1", price("alpha", "BTC", 1)))
+    assert ".wal" not in str(raised.value)
     warehouse.path.unlink()
     assert warehouse.write(batch("c2", price("alpha", "BTC", 2, "c2"))).drained == 1
     assert count(warehouse, "market_prices") == 2

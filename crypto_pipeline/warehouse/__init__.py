@@ -12,7 +12,14 @@ upkeep       old rows out, the file written anew
 file         the DuckDB file itself, its locks and its spool
 """
 
-from crypto_pipeline.warehouse.errors import Damaged, Locked, Outdated, TooNew, WarehouseError
+from crypto_pipeline.warehouse.errors import (
+    Damaged,
+    Locked,
+    MigrationFailed,
+    Outdated,
+    TooNew,
+    WarehouseError,
+)
 from crypto_pipeline.warehouse.file import Warehouse
 from crypto_pipeline.warehouse.load import Batch, Receipt
 from crypto_pipeline.warehouse.memory import Memory
@@ -24,6 +31,7 @@ __all__ = [
     "Damaged",
     "Locked",
     "Memory",
+    "MigrationFailed",
     "Outdated",
     "Receipt",
     "TooNew",

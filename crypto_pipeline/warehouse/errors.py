@@ -13,6 +13,11 @@ class Outdated(WarehouseError):
     """The file has the layout of an older crypto_pipeline; the next write brings it up to date."""
 
 
+class MigrationFailed(WarehouseError):
+    """The file has the layout of an older crypto_pipeline, and something in it is in the way of
+    today's."""
+
+
 class TooNew(WarehouseError):
     """The file was written by a newer crypto_pipeline."""
 

@@ -16,7 +16,7 @@ from filelock import FileLock, Timeout
 
 from crypto_pipeline.tables import Row
 from crypto_pipeline.warehouse import queries, upkeep
-from crypto_pipeline.warehouse.errors import Damaged, Locked, WarehouseError
+from crypto_pipeline.warehouse.errors import Damaged, Locked, MigrationFailed, WarehouseError
 from crypto_pipeline.warehouse.layout import STORAGE, layout, version
 from crypto_pipeline.warehouse.load import Batch, Receipt, load, load_rows, stage
 from crypto_pipeline.warehouse.memory import Memory, from_file, from_note, newest, to_note
@@ -83,10 +83,17 @@ class Warehouse:
                 raise self._unusable(str(problem)) from None
 
     def _unusable(self, words: str) -> WarehouseError:
+        log = self.path.with_name(self.path.name + ".wal")
+        first = ""
+        if log.exists():
+            first = (
+                f"First move {log.name} alone aside: it holds the last writes, and without it the "
+                "file may be whole. "
+            )
         return Damaged(
-            f"{self.path} cannot be opened: {first_line(words)}. If the file is damaged, move it "
-            "and its .wal aside: the next collection makes a new one and adds what waits in the "
-            "spool beside it"
+            f"{self.path} cannot be opened: {first_line(words)}. {first}If the file is damaged, "
+            "move it aside: the next collection makes a new one and adds what waits in the spool "
+            "beside it"
         )
 
     @contextmanager
@@ -211,8 +218,8 @@ class Warehouse:
 
         Written again under the same collection id it adds nothing. When the file stays locked the
         batch goes to the spool and the receipt says so. Raises Damaged when the file cannot be
-        read (the batch is kept in the spool all the same), TooNew, or OSError when not even the
-        spool can be written.
+        read and MigrationFailed when it keeps an older layout (the batch is kept in the spool all
+        the same), TooNew, or OSError when not even the spool can be written.
         """
         with tempfile.TemporaryDirectory(prefix="crypto_pipeline_") as folder:
             staged = stage(batch, Path(folder))
@@ -226,15 +233,15 @@ class Warehouse:
             except Locked:
                 self._put_aside(batch, staged)
                 return Receipt(spooled=True)
-            except Damaged:
+            except (Damaged, MigrationFailed):
                 self._put_aside(batch, staged)
                 raise
 
     def write_rows(self, rows: Sequence[Row]) -> None:
         """Write rows of the management tables in one short transaction.
 
-        Runs are completed with what their collections left. Raises Locked, Damaged or TooNew, and
-        then nothing was written; unlike a collection it can be written again.
+        Runs are completed with what their collections left. Raises WarehouseError,
+        and then nothing was written; unlike a collection it can be written again.
         """
         batch = Batch("", datetime.now(UTC))
         batch.add("", rows)

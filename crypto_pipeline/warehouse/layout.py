@@ -3,10 +3,12 @@
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 
+import duckdb
+
 from crypto_pipeline.tables import TABLES, VIEWS, Row
-from crypto_pipeline.warehouse.errors import Outdated, TooNew
+from crypto_pipeline.warehouse.errors import MigrationFailed, Outdated, TooNew
 from crypto_pipeline.warehouse.migrations import MIGRATIONS, VERSION
-from crypto_pipeline.warehouse.sql import Connection, literal
+from crypto_pipeline.warehouse.sql import Connection, first_line, literal, path_of
 
 STORAGE = "v1.4.0"
 """Storage version of new files: DuckDB 1.4 and later can read them, whichever wrote them."""
@@ -36,11 +38,9 @@ def version(connection: Connection, here: Layout) -> int:
     found = connection.execute("SELECT max(version) FROM schema_migrations").fetchone()
     number = int(found[0] or 0) if found else 0
     if number > VERSION:
-        path = "SELECT path FROM duckdb_databases() WHERE database_name = current_database()"
-        (file,) = connection.execute(path).fetchall()[0]
         raise TooNew(
-            f"{file} has layout {number}, this crypto_pipeline knows up to {VERSION}: "
-            "update crypto_pipeline, or point CRYPTO_PIPELINE_DATABASE at another file"
+            f"{path_of(connection)} has layout {number}, this crypto_pipeline knows up to "
+            f"{VERSION}: update crypto_pipeline, or point CRYPTO_PIPELINE_DATABASE at another file"
         )
     return number
 
@@ -53,15 +53,46 @@ def require_current(connection: Connection) -> None:
 
 
 def migrate(connection: Connection) -> None:
-    """Bring the file to the declared layout: new tables, new columns, numbered changes."""
+    """Bring the file to the declared layout: new tables, new columns, numbered changes.
+
+    Raises MigrationFailed when something in the file is in the way.
+    """
     here = layout(connection)
     before = version(connection, here)
-    for number in range(before + 1, VERSION + 1):
+    file = path_of(connection)
+    try:
+        _migrate(connection, before)
+    except duckdb.OperationalError:
+        raise  # the disk or the memory, not what is in the file
+    except duckdb.Error as problem:
+        raise MigrationFailed(
+            f"{file} has layout {before} and cannot be brought to {VERSION}: "
+            f"{first_line(str(problem))}. Something of your own is in the way, such as a column, "
+            "a macro or an index: rename it or take it out; the next collection tries again"
+        ) from None
+
+
+def _migrate(connection: Connection, before: int) -> None:
+    steps = range(before + 1, VERSION + 1)
+    for number in steps if before else ():
         step = MIGRATIONS[number]
-        for statement in (*step.statements, *step.fills) if before else ():
+        for table, values in step.retyped.items():
+            _retype(connection, table, values)
+        for statement in (*step.statements, *step.fills):
             connection.execute(statement)
-    if before and before < VERSION:
-        here = layout(connection)
+    _add_missing(connection)
+    _create_views(connection)
+    _comment(connection)
+    for number in steps:
+        connection.execute(
+            f"INSERT INTO schema_migrations VALUES "
+            f"({number}, {literal(MIGRATIONS[number].name)}, {literal(datetime.now(UTC))})"
+        )
+
+
+def _add_missing(connection: Connection) -> None:
+    """Add the declared tables and columns that the file does not have."""
+    here = layout(connection)
     for model in TABLES.values():
         table = model.table
         if table.name not in here:
@@ -71,13 +102,31 @@ def migrate(connection: Connection) -> None:
                 connection.execute(
                     f'ALTER TABLE {table.name} ADD COLUMN "{column.name}" {column.type}'
                 )
-    _create_views(connection)
-    _comment(connection)
-    for number in range(before + 1, VERSION + 1):
-        connection.execute(
-            f"INSERT INTO schema_migrations VALUES "
-            f"({number}, {literal(MIGRATIONS[number].name)}, {literal(datetime.now(UTC))})"
-        )
+
+
+def _retype(connection: Connection, table: str, values: Mapping[str, str]) -> None:
+    """Write a table anew with other values, and their types, in some columns; its indexes too.
+
+    Not by ALTER COLUMN: DuckDB cannot read that back out of its log when it ends before it has
+    brought the change into the file (up to 2.0, when the new value is more than a cast), and
+    refuses it on a table that has an index.
+    """
+    of_table = f"{_OURS} AND table_name = {literal(table)}"
+    filled = connection.execute(
+        f"SELECT column_name FROM duckdb_columns() {of_table} AND NOT is_nullable"
+    ).fetchall()
+    indexes = connection.execute(f"SELECT sql FROM duckdb_indexes() {of_table}").fetchall()
+    replaced = ", ".join(f'{value} AS "{column}"' for column, value in values.items())
+    connection.execute(
+        f"CREATE OR REPLACE TEMP TABLE retyped AS SELECT * REPLACE ({replaced}) FROM {table}"
+    )
+    connection.execute(f"DROP TABLE {table}")
+    connection.execute(f"CREATE TABLE {table} AS FROM retyped")
+    connection.execute("DROP TABLE retyped")
+    for (column,) in filled:
+        connection.execute(f'ALTER TABLE {table} ALTER "{column}" SET NOT NULL')
+    for (index,) in indexes:
+        connection.execute(index)
 
 
 def ddl(model: type[Row]) -> str:

@@ -14,13 +14,15 @@ VERSION = 2
 class Migration(NamedTuple):
     """The change that a version made, and the SQL that takes a file there from the one before.
 
-    fills: of that SQL what fills rows that are there, each statement ending in a condition. It is
-    also run for a collection that an older version left in the spool.
+    In this order: retyped: columns of another type, by table, each with the SQL of its new value.
+    statements: what else is done. fills: what fills rows that are there, each statement ending in a
+    condition; it is also run for a collection that an older version left in the spool.
     """
 
     name: str
     statements: tuple[str, ...] = ()
     fills: tuple[str, ...] = ()
+    retyped: Mapping[str, Mapping[str, str]] = {}
 
 
 _KIND_OF_A_SKIP = """
@@ -38,12 +40,10 @@ END
 WHERE outcome = 'skipped' AND skip IS NULL"""
 
 _REJECTED_AS_STRUCTS = """
-ALTER TABLE cached_market_data ALTER COLUMN rejected
-TYPE STRUCT(source VARCHAR, price_usd DOUBLE, off_pct DOUBLE, why VARCHAR)[]
-USING list_transform(rejected, lambda voice: {
+list_transform(rejected, lambda voice: {
     'source': split_part(voice, ' ', 1),
-    'price_usd': split_part(split_part(voice, ' ', 2), ':', 1)::DOUBLE,
-    'off_pct': split_part(voice, ' ', 3)::DOUBLE,
+    'price_usd': try_cast(split_part(split_part(voice, ' ', 2), ':', 1) AS DOUBLE),
+    'off_pct': try_cast(split_part(voice, ' ', 3) AS DOUBLE),
     'why': 'outlier'
 })
 """
@@ -53,10 +53,8 @@ MIGRATIONS: Mapping[int, Migration] = {
     1: Migration("the first layout"),
     2: Migration(
         "the kind of a skip, and who was left out of an agreed price, as values",
-        statements=(
-            "ALTER TABLE data_collections ADD COLUMN IF NOT EXISTS skip VARCHAR",
-            _REJECTED_AS_STRUCTS,
-        ),
+        statements=("ALTER TABLE data_collections ADD COLUMN IF NOT EXISTS skip VARCHAR",),
         fills=(_KIND_OF_A_SKIP,),
+        retyped={"cached_market_data": {"rejected": _REJECTED_AS_STRUCTS}},
     ),
 }

@@ -40,5 +40,11 @@ def literals(values: Iterable[str]) -> str:
     return f"({', '.join(map(literal, sorted(values)))})"
 
 
+def path_of(connection: Connection) -> str:
+    """The file of a connection."""
+    path = "SELECT path FROM duckdb_databases() WHERE database_name = current_database()"
+    return str(connection.execute(path).fetchall()[0][0])
+
+
 def first_line(words: str) -> str:
     return words.strip().splitlines()[0][:300] if words.strip() else words
