@@ -280,6 +280,24 @@ def test_the_first_collection_starts_at_once_and_only_once(
     assert "was collected" in (fresh.skip_message or "")
 
 
+@pytest.mark.parametrize(
+    ("cron", "since", "until"),
+    [
+        ("*/5 * * * *", "2026-11-23T12:01", "2026-11-23T12:21"),
+        ("0 * * * *", "2026-11-23T12:01", "2026-11-23T14:00"),
+        ("*/5 8-18 * * 1-5", "2026-11-20T18:56", "2026-11-23T08:05"),  # over a week-end
+        ("0 8,9 * * *", "2026-11-23T09:01", "2026-11-24T09:00"),
+    ],
+)
+def test_prices_are_overdue_when_their_schedule_was_due_twice(
+    cron: str, since: str, until: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CRYPTO_PIPELINE_UI_CRON", cron)
+    collected, due = (datetime.fromisoformat(at).replace(tzinfo=UTC) for at in (since, until))
+    assert schedules.overdue(collected, due)
+    assert not schedules.overdue(collected, due - timedelta(seconds=1))
+
+
 def test_the_instance_configuration_is_accepted(tmp_path: Path) -> None:
     shutil.copy(docs.ROOT / "dagster.yaml", tmp_path)
     with dg.DagsterInstance.from_config(str(tmp_path)) as instance:

@@ -99,24 +99,23 @@ def first_collection(context: dg.SensorEvaluationContext) -> dg.RunRequest | dg.
     """Nobody waits for the next quarter of an hour on a first start, or after a long stop."""
     event = context.instance.get_latest_materialization_event(dg.AssetKey(MarketPrice.table.name))
     now = datetime.now(UTC)
-    stale = _stale(now)
     if event:
-        age = now - datetime.fromtimestamp(event.timestamp, UTC)
-        if age < stale:
-            return dg.SkipReason(f"{MarketPrice.table.name} was collected {age} ago")
+        collected_at = datetime.fromtimestamp(event.timestamp, UTC)
+        if not overdue(collected_at, now):
+            return dg.SkipReason(f"{MarketPrice.table.name} was collected {now - collected_at} ago")
     for job in COLLECTION_JOBS.values():
         reason = why_not_start(context.instance, job)
         if reason:
             return dg.SkipReason(reason)
-    tried = float(context.cursor or 0)
-    if now.timestamp() - tried < stale.total_seconds():
+    if not overdue(datetime.fromtimestamp(float(context.cursor or 0), UTC), now):
         return dg.SkipReason("tried lately: the schedules go on")
     context.update_cursor(str(now.timestamp()))
     return dg.RunRequest()
 
 
-def _stale(now: datetime) -> timedelta:
-    """From which age on prices are stale; where a slower beat is set, from its second tick on."""
-    ticks = dagster_instance.ticks_after(settings.cron(UI), now)
-    first, second = next(ticks), next(ticks)
-    return max(UI.stale, 2 * (second - first))
+def overdue(since: datetime, now: datetime) -> bool:
+    """Whether prices of then are stale now, and their schedule was due twice in between: nights
+    and week-ends that a user's cron leaves out are no reason to collect."""
+    ticks = dagster_instance.ticks_after(settings.cron(UI), since)
+    next(ticks)
+    return now - since >= UI.stale and now >= next(ticks)
