@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from typing import Generic, Literal, TypeVar
+from urllib.parse import urlsplit
 
 from crypto_pipeline.groups import GROUPS, Group
 
@@ -68,6 +69,9 @@ class Universe:
 
 # How texts are read
 
+MOST_DAYS = 36_500
+"""A hundred years: who means longer means for ever."""
+
 
 def _path(text: str) -> Path:
     return Path(text).absolute()
@@ -84,8 +88,9 @@ def _folder(text: str) -> Path | None:
 
 
 def _url(text: str) -> str:
-    if not text.startswith(("http://", "https://")):
-        raise ValueError("not a URL; give one such as http://127.0.0.1:8900")
+    parts = urlsplit(text)
+    if parts.scheme not in ("http", "https") or not parts.netloc:
+        raise ValueError("not a URL; give one such as http://HOST:PORT")
     return text.rstrip("/")
 
 
@@ -104,7 +109,10 @@ def _number(text: str) -> float:
 
 
 def _days(text: str) -> timedelta:
-    return timedelta(days=_number(text))
+    number = _number(text)
+    if number > MOST_DAYS:
+        raise ValueError(f"give days, at most {MOST_DAYS}")
+    return timedelta(days=number)
 
 
 def _gibibytes(text: str) -> int:
@@ -116,7 +124,7 @@ def _universe(text: str) -> Universe:
         return Universe()
     if text.lower().startswith("top:"):
         count = text[4:]
-        if not count.isdigit() or int(count) < 1:
+        if not count.isdecimal() or int(count) < 1:
             raise ValueError("give a number of coins, such as top:250")
         return Universe(top=int(count))
     symbols = tuple(dict.fromkeys(s.strip().upper() for s in text.split(",") if s.strip()))
@@ -130,9 +138,11 @@ def _ages(text: str) -> dict[str, timedelta | None]:
     ages: dict[str, timedelta | None] = {}
     for part in filter(None, (p.strip() for p in text.split(","))):
         table, _, days = part.partition(":")
-        if days != "for_ever" and not (days.isdigit() and int(days) > 0):
-            raise ValueError(f"give days, such as {table}:90, or {table}:for_ever")
-        ages[table] = None if days == "for_ever" else timedelta(days=int(days))
+        if days != "for_ever" and not (days.isdecimal() and int(days) > 0):
+            raise ValueError(
+                f"{part!r}: give days by table, such as market_prices:90 or market_prices:for_ever"
+            )
+        ages[table] = None if days == "for_ever" else _days(days)
     return ages
 
 
@@ -246,6 +256,13 @@ SETTINGS: tuple[Setting[object], ...] = (
     dagster_home,
 )
 """Every setting, in the order of the documents."""
+
+
+def check() -> None:
+    """Read every setting, so that a wrong one is known before anything starts. Raises
+    SettingError."""
+    for setting in SETTINGS:
+        setting()
 
 
 def keep(declared: Mapping[str, timedelta | None]) -> dict[str, timedelta]:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from crypto_pipeline import docs, settings
+from crypto_pipeline import cli, docs, settings
 from crypto_pipeline.cli.home import set_dagster_home
 from crypto_pipeline.cli.main import main
 from crypto_pipeline.collection import budget
@@ -159,6 +159,33 @@ def test_try_names_what_is_near_a_wrong_name(upstream: Upstream) -> None:
 def test_a_wrong_setting_is_named(upstream: Upstream, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CRYPTO_PIPELINE_UPSTREAM", "localhost:80")
     assert "CRYPTO_PIPELINE_UPSTREAM='localhost:80': not a URL" in call("try", "coinlore", code=2)
+    upstream.received.clear()
+    monkeypatch.setenv("CRYPTO_PIPELINE_UPSTREAM", upstream.url)
+    monkeypatch.setenv("CRYPTO_PIPELINE_LOG", "xml")
+    for command in (["collect", "ui"], ["status"], ["sources"]):
+        assert "CRYPTO_PIPELINE_LOG='xml'" in call(*command, code=2)
+    assert upstream.received == []
+
+
+@pytest.mark.parametrize(
+    ("setting", "text"),
+    [
+        (settings.upstream, "http://"),
+        (settings.webserver, "localhost:3000"),
+        (settings.keep_runs, "1e7"),
+        (settings.least_free_bytes, "two"),
+    ],
+)
+def test_what_cannot_be_read_is_refused(
+    setting: settings.Setting[object], text: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(setting.name, text)
+    with pytest.raises(SettingError, match=f"{setting.name}={text!r}: "):
+        settings.check()
+
+
+def test_the_script_of_the_former_release_still_finds_its_command() -> None:
+    assert cli.main is main
 
 
 def test_without_dagster_home_history_is_kept_somewhere_plain(
@@ -166,6 +193,9 @@ def test_without_dagster_home_history_is_kept_somewhere_plain(
 ) -> None:
     monkeypatch.delenv("DAGSTER_HOME")
     assert set_dagster_home() == settings.database().parent
+    monkeypatch.setenv("DAGSTER_HOME", f" {docs.ROOT} ")
+    assert set_dagster_home() == docs.ROOT
+    assert os.environ["DAGSTER_HOME"] == str(docs.ROOT)
     monkeypatch.setenv("DAGSTER_HOME", "relative")
     with pytest.raises(SettingError, match="absolute path"):
         set_dagster_home()
@@ -187,7 +217,7 @@ def test_the_universe_is_understood(
     assert settings.universe() == universe
 
 
-@pytest.mark.parametrize("text", ["top:", "top:0", "top:many", ",", "BTC ETH"])
+@pytest.mark.parametrize("text", ["top:", "top:0", "top:²", "top:many", ",", "BTC ETH"])
 def test_a_wrong_universe_is_named(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CRYPTO_PIPELINE_UNIVERSE", text)
     with pytest.raises(SettingError, match="CRYPTO_PIPELINE_UNIVERSE="):

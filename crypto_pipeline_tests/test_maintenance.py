@@ -50,7 +50,17 @@ def test_data_is_kept_for_ever_and_attempts_for_a_month(monkeypatch: pytest.Monk
     assert "rejected_rows" not in kept
 
 
-@pytest.mark.parametrize("text", ["prices:3", "coins:3", "market_prices", "market_prices:-1"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "prices:3",
+        "coins:3",
+        "market_prices",
+        "market_prices:-1",
+        "market_prices:99999999",
+        "coins:²",
+    ],
+)
 def test_a_wrong_age_is_named(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CRYPTO_PIPELINE_KEEP_DAYS", text)
     timed = {name: m.table.keep for name, m in TABLES.items() if m.table.time}

@@ -1,1 +1,5 @@
-"""crypto-pipeline: the command line, one module a command."""
+"""crypto-pipeline, for people: a file for each command."""
+
+from crypto_pipeline.cli.main import main
+
+__all__ = ["main"]

@@ -17,5 +17,5 @@ def set_dagster_home() -> Path:
         here = Path.cwd()
         home = here if (here / "dagster.yaml").exists() else settings.database().parent
         home.mkdir(parents=True, exist_ok=True)
-        os.environ[settings.dagster_home.name] = str(home)
+    os.environ[settings.dagster_home.name] = str(home)
     return home

@@ -26,6 +26,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Run a command and exit with its code."""
     chosen = _parser().parse_args(arguments)
     try:
+        settings.check()
         code = chosen.run(chosen)
     except settings.SettingError as problem:
         err.print(f"[red]{escape(str(problem))}")
