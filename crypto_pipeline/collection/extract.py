@@ -16,7 +16,7 @@ from crypto_pipeline.collection import failures
 from crypto_pipeline.collection.bodies import READERS
 from crypto_pipeline.collection.exchange import Answer
 from crypto_pipeline.sources.spec import Ask, Endpoint
-from crypto_pipeline.sources.values import SourceMessage, WrongShape, at, ticker_name
+from crypto_pipeline.sources.values import SourceMessage, WrongShape, list_at, ticker_name
 from crypto_pipeline.tables import Row
 from crypto_pipeline.tables.outcomes import GOOD, Outcome
 
@@ -70,10 +70,7 @@ def extract(endpoint: Endpoint, ask: Ask, answer: Answer, collection_id: str) ->
         return _failed(failures.unreadable(answer, str(problem)))
     try:
         where = endpoint.records
-        found = where(body) if callable(where) else at(body, where)
-        if not isinstance(found, list | tuple) and not callable(where):
-            raise WrongShape(f"{where or 'the body'} is {type(found).__name__}, not a list")
-        records = list(found)
+        records = list(where(body) if callable(where) else list_at(body, where))
     except SourceMessage as message:
         return _failed(failures.by_message(str(message), answer))
     except (KeyError, IndexError, TypeError, ValueError, AttributeError) as problem:

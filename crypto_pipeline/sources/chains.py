@@ -6,11 +6,11 @@ from typing import Any
 
 from crypto_pipeline.sources.spec import Key, Source, ago, day, hours, minutes, now
 from crypto_pipeline.sources.values import (
-    WrongShape,
     at,
     fees,
     from_hex,
     iso,
+    list_at,
     micros,
     millis,
     nanos,
@@ -66,9 +66,8 @@ def transfer(
 
 def run_of_blocks(body: Any) -> list[Any]:
     """The newest blocks, newest first, are one record together."""
-    if not isinstance(body, list):
-        raise WrongShape(f"the body is {type(body).__name__}, not a list of blocks")
-    return [body] if body else []
+    blocks = list_at(body)
+    return [blocks] if blocks else []
 
 
 def newest_of(blocks: list[Any]) -> dict[str, Any]:

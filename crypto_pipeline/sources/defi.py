@@ -9,10 +9,10 @@ from typing import Any
 
 from crypto_pipeline.sources.spec import Key, Source, hours, minutes
 from crypto_pipeline.sources.values import (
-    WrongShape,
     at,
     change,
     coin,
+    list_at,
     nonzero,
     number,
     one,
@@ -281,10 +281,8 @@ DEXSCREENER = Source(
 
 def deepest_pools(body: Any) -> list[Mapping[str, Any]]:
     """Of each token asked for, the pool with most liquidity: the others quote stale prices."""
-    if not isinstance(body, list):
-        raise WrongShape(f"the body is {type(body).__name__}, not a list")
     found: dict[str, Mapping[str, Any]] = {}
-    for pool in body:
+    for pool in list_at(body):
         token = pool["baseToken"]["address"].lower()
         if token in TOKENS and depth(pool) > depth(found.get(token, {})):
             found[token] = pool

@@ -424,14 +424,27 @@ def at(body: Any, path: str) -> Any:
     return found
 
 
+def object_at(body: Any, path: str = "") -> Mapping[str, Any]:
+    """The object at a dotted path. Raises WrongShape."""
+    found = at(body, path)
+    if not isinstance(found, Mapping):
+        raise WrongShape(f"{path or 'the body'} is {type(found).__name__}, not an object")
+    return found
+
+
+def list_at(body: Any, path: str = "") -> list[Any]:
+    """The list at a dotted path. Raises WrongShape."""
+    found = at(body, path)
+    if not isinstance(found, list):
+        raise WrongShape(f"{path or 'the body'} is {type(found).__name__}, not a list")
+    return found
+
+
 def one(path: str = "") -> Callable[[Any], list[Any]]:
     """The object at path is the one record."""
 
     def records(body: Any) -> list[Any]:
-        found = at(body, path)
-        if not isinstance(found, Mapping):
-            raise WrongShape(f"{path or 'the body'} is {type(found).__name__}, not an object")
-        return [found]
+        return [object_at(body, path)]
 
     return records
 
@@ -445,10 +458,7 @@ def pairs(path: str = "") -> Callable[[Any], list[Any]]:
     """The object at path maps names to records: each record is (name, value)."""
 
     def records(body: Any) -> list[Any]:
-        found = at(body, path)
-        if not isinstance(found, Mapping):
-            raise WrongShape(f"{path or 'the body'} is {type(found).__name__}, not an object")
-        return list(found.items())
+        return list(object_at(body, path).items())
 
     return records
 
@@ -473,10 +483,7 @@ def ranked(path: str = "") -> Callable[[Any], list[tuple[int, Any]]]:
     """The list at path ranks by its order: each record is (rank, item), and rank 1 is the top."""
 
     def records(body: Any) -> list[tuple[int, Any]]:
-        found = at(body, path)
-        if not isinstance(found, list):
-            raise WrongShape(f"{path or 'the body'} is {type(found).__name__}, not a list")
-        return list(enumerate(found, 1))
+        return list(enumerate(list_at(body, path), 1))
 
     return records
 
