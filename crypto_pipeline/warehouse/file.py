@@ -20,7 +20,7 @@ from crypto_pipeline.warehouse.errors import Damaged, Locked, MigrationFailed, W
 from crypto_pipeline.warehouse.layout import STORAGE, layout, version
 from crypto_pipeline.warehouse.load import Batch, Receipt, load, load_rows, stage
 from crypto_pipeline.warehouse.memory import Memory, from_file, from_note, newest, to_note
-from crypto_pipeline.warehouse.sql import Connection, first_line, literal
+from crypto_pipeline.warehouse.sql import Connection, first_line, literal, log_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -83,7 +83,7 @@ class Warehouse:
                 raise self._unusable(str(problem)) from None
 
     def _unusable(self, words: str) -> WarehouseError:
-        log = self.path.with_name(self.path.name + ".wal")
+        log = log_of(self.path)
         first = ""
         if log.exists():
             first = (

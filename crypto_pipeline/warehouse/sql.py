@@ -46,5 +46,10 @@ def path_of(connection: Connection) -> str:
     return str(connection.execute(path).fetchall()[0][0])
 
 
+def log_of(database: Path) -> Path:
+    """DuckDB's log beside a file: what is committed and not yet in it."""
+    return database.with_name(database.name + ".wal")
+
+
 def first_line(words: str) -> str:
     return words.strip().splitlines()[0][:300] if words.strip() else words

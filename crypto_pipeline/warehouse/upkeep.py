@@ -12,7 +12,7 @@ import duckdb
 from crypto_pipeline.tables import TABLES, Table
 from crypto_pipeline.warehouse.errors import Damaged, Locked
 from crypto_pipeline.warehouse.layout import STORAGE
-from crypto_pipeline.warehouse.sql import Connection, first_line, literal, transaction
+from crypto_pipeline.warehouse.sql import Connection, first_line, literal, log_of, transaction
 
 WORTH_BYTES = 64 * 2**20
 WORTH_PART = 0.25
@@ -99,7 +99,7 @@ def _copy(path: Path, beside: Path) -> None:
             neither.execute(f"ATTACH {literal(path)} AS old (READ_ONLY)")
         except duckdb.IOException as problem:
             raise Locked(f"{path}: {first_line(str(problem))}") from None
-        if path.with_name(path.name + ".wal").exists():
+        if log_of(path).exists():
             raise Locked(f"{path}: another program has just written to it")
         neither.execute(f"ATTACH {literal(beside)} AS new (STORAGE_VERSION {literal(STORAGE)})")
         neither.execute("COPY FROM DATABASE old TO new")
@@ -119,7 +119,7 @@ def _copy(path: Path, beside: Path) -> None:
 
 
 def _remove(database: Path) -> None:
-    for file in (database, database.with_name(database.name + ".wal")):
+    for file in (database, log_of(database)):
         file.unlink(missing_ok=True)
 
 
