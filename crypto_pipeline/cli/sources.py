@@ -28,7 +28,7 @@ def run(chosen: argparse.Namespace) -> int:
 def _show_endpoints(as_json: bool) -> int:
     from crypto_pipeline.sources import ENDPOINTS, SOURCES  # noqa: PLC0415  (status needs none)
 
-    memory = Warehouse(settings.database(), lock_wait_s=LOCK_WAIT_S).remember()
+    memory = Warehouse(settings.database()).remember()
     rows = [_row(endpoint, memory.health.get(endpoint.id)) for endpoint in ENDPOINTS.values()]
     if as_json:
         print_json(rows)

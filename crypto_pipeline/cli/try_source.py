@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from crypto_pipeline.collection.results import Result
 
 NEAR_SHOWN = 5
-LOCK_WAIT_S = 0.5
 
 
 def run(chosen: argparse.Namespace) -> int:
@@ -35,7 +34,7 @@ def run(chosen: argparse.Namespace) -> int:
         )
         return 2
     alone = [replace(endpoint, pool=None) for endpoint in wanted]
-    remembered = Warehouse(settings.database(), lock_wait_s=LOCK_WAIT_S).remember()
+    remembered = Warehouse(settings.database()).remember()
     results = crawl(alone, Memory(usage=remembered.usage), "try", force=True)
     if chosen.json:
         print_json([_as_json(result) for result in results])

@@ -35,7 +35,10 @@ _LOCKED = ("could not set lock", "conflicting lock", "being used by another proc
 
 
 class Warehouse:
-    """The DuckDB file at `path`, and the spool and the locks beside it."""
+    """The DuckDB file at `path`, and the spool and the locks beside it.
+
+    lock_wait_s: how long all but `remember` wait for the file.
+    """
 
     def __init__(self, path: Path, lock_wait_s: float = LOCK_WAIT_S) -> None:
         self.path = Path(path).absolute()
