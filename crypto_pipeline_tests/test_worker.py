@@ -204,8 +204,8 @@ def test_a_run_that_ended_leaves_no_lock(warehouse: Warehouse) -> None:
 
 def answers(instance: dg.DagsterInstance, warehouse: Warehouse) -> tuple[Any, Any]:
     snapshot = dagster_instance.take_snapshot(instance)
-    records = status.read_facts(warehouse)
-    return status.status(snapshot, records), status.stats(snapshot, records)
+    facts = status.read_facts(warehouse)
+    return status.status(snapshot, facts), status.stats(snapshot, facts)
 
 
 def test_the_answers_are_the_same_before_and_after_the_runs_are_recorded(
@@ -253,8 +253,8 @@ def test_a_locked_database_still_gets_an_answer(
 def test_health_names_every_reason(warehouse: Warehouse, instance: dg.DagsterInstance) -> None:
     set_enabled(instance, [UI], on=False)
     ended(instance, "u1", "FAILURE")
-    records = status.read_facts(warehouse)
-    answer = status.health(dagster_instance.take_snapshot(instance), records, warehouse)
+    facts = status.read_facts(warehouse)
+    answer = status.health(dagster_instance.take_snapshot(instance), facts, warehouse)
     assert not answer["healthy"]
     words = "\n".join(answer["reasons"])
     for reason in (

@@ -7,8 +7,8 @@ from crypto_pipeline import settings
 
 
 def set_dagster_home() -> Path:
-    """Make and set DAGSTER_HOME where it is not set, and give it: here, if dagster.yaml is, else
-    beside the database.
+    """Give DAGSTER_HOME, and set it for Dagster: where it is not set it is here, if dagster.yaml
+    is, else beside the database.
 
     Raises SettingError for a DAGSTER_HOME that is no folder.
     """

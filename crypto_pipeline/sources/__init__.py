@@ -1,8 +1,7 @@
 """Every source, found in the modules of this folder, in the order they are declared in.
 
-spec    the vocabulary: a source, its key, its endpoints
-values  the converters that row functions share
-All other modules declare sources. No module outside this folder may contain a source's name.
+All but `spec` and `values` declare sources. No module outside this folder may contain a source's
+name.
 """
 
 import importlib
