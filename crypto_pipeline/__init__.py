@@ -15,9 +15,11 @@ reject      a record that was refused, with the reason
 attempt     one time a request was sent; a retry is another
 tick        one moment a schedule or sensor was, or should have been, evaluated
 outcome     how an endpoint ended in a collection: ok, empty, throttled, …, skipped
+fault       the outcome when an answer was lost by a fault of ours, and nobody else's
 skip        why an endpoint was not asked: the kind, beside a sentence for people
 backoff     how long an endpoint rests after failures
 quota       the requests a source allows in a day or month; quota_account: what they are counted on
+room        the bytes of answers that may be in memory at once
 slot        a host's moments at which requests may begin, a polite gap apart
 limits      the bounds of a collection's requests: seconds, attempts, connections
 pool        sources that can stand in for one another
@@ -36,6 +38,8 @@ health      the verdict of `crypto-pipeline health`; in SQL, source_health is wh
 The map: rooms from the ground up, and no module imports from a room above its own; within a room
 in the order to read them:
 
+clock          the one rule for times that were written down
+text           what text may be stored and shown
 groups         the groups of tables: beat, age at which they are stale, schedule and job
 settings       what a user may set in the environment
 tables         every table as a row model: the only place where a column is declared
@@ -78,10 +82,15 @@ collection     one collection, from the plan to the batch that is written
   plan         who may be asked now, and why the others may not
   backoff      when an endpoint may be asked: due, resting, told to wait
   quotas       what a source allows in a day and a month, and what was used of it
-  crawler      requests in threads, answers in one place
-  limits       the bounds of requests, and the slot of each host
+  interrupts   Ctrl-C held back until what was answered is kept
+  crawler      requests in threads, answers in one place, and the wall around each endpoint
+  threads      the threads that send, and which answer is read next
+  limits       the bounds of requests, the room for answers, and the slot of each host
   exchange     one HTTP exchange as data: request, attempt, answer
   fetch        send one request: the only module that knows requests
+  encoding     Content-Encoding: from the bytes that came to those that were meant
+  waits        how long a host wants to be left alone, as its headers say
+  redaction    keys out of everything that leaves the fetcher
   bodies       reading a body: JSON, or a feed
   failures     errors that come instead of data, called by their names
   extract      from an answer to rows and rejects

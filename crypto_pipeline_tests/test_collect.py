@@ -355,8 +355,9 @@ def test_a_fault_of_ours_costs_one_answer(
 
     monkeypatch.setattr(fetch.Fetcher, "fetch", broken)
     collection = run(warehouse, source("good"), source("bad"))
-    assert outcomes(collection) == {"good": "ok", "bad": "unreachable"}
-    assert collection.results[1].reason == "RuntimeError: a bug"
+    assert outcomes(collection) == {"good": "ok", "bad": "fault"}
+    reason = collection.results[1].reason or ""
+    assert "a fault of ours, please report it: RuntimeError: a bug at test_collect.py:" in reason
 
 
 def test_only_the_agreed_view_can_be_made_anew(warehouse: Warehouse, upstream: Upstream) -> None:

@@ -129,7 +129,7 @@ def test_a_time_in_the_future_is_refused() -> None:
     ],
 )
 def test_an_answer_is_called_by_its_name(status: int | None, body: bytes, outcome: str) -> None:
-    found = read(body, status=status)
+    found = read(body, status=status, conditional=status == 304)
     assert found.outcome == outcome, found.reason
     assert found.reason
     assert found.rows == []

@@ -83,6 +83,7 @@ def test_each_endpoint_of_a_collection_has_a_line(
         "outcome": "ok",
         "records": "2",
         "rows": "2",
+        "kept": "database",
         "left_out": "0",
         "rejects": "0",
         "attempts": "1",
@@ -104,7 +105,17 @@ def test_as_json_a_line_is_an_object(
     lines = {line["source"]: line for line in map(json.loads, file.read_text().splitlines())}
     assert list(lines["good"]) == [
         *("time", "collection", "kind", "endpoint", "source", "table", "outcome", "skip"),
-        *("reason", "records", "rows", "left_out", "rejects", "bytes", "latency_ms", "attempts"),
+        *(
+            "reason",
+            "records",
+            "rows",
+            "kept",
+            "left_out",
+            "rejects",
+            "bytes",
+            "latency_ms",
+            "attempts",
+        ),
     ]
     assert (lines["good"]["rows"], lines["good"]["reason"]) == (2, None)
     assert (lines["bad"]["outcome"], lines["bad"]["reason"]) == ("unreachable", "HTTP 500")

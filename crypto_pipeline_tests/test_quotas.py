@@ -8,11 +8,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from crypto_pipeline import clock
 from crypto_pipeline.collection import quotas
 from crypto_pipeline.collection.collect import collect
 from crypto_pipeline.collection.exchange import Attempt
 from crypto_pipeline.collection.limits import LIMITS
-from crypto_pipeline.collection.quotas import Quotas
+from crypto_pipeline.collection.quotas import Quotas, window
 from crypto_pipeline.collection.results import Collection
 from crypto_pipeline.sources.spec import Endpoint, Key, Source, minutes
 from crypto_pipeline.tables import MarketPrice, RateLimitUsage
@@ -61,6 +62,11 @@ def known_usage(*usage: RateLimitUsage, sources: tuple[Source, ...] = ()) -> Quo
     return Quotas(sources, known, TRIES)
 
 
+def midnight() -> str:
+    """When today's quotas end, as it is said."""
+    return clock.said(window("day", datetime.now(UTC) + timedelta(days=1)))
+
+
 # Counting, pure
 
 
@@ -72,13 +78,14 @@ def test_a_source_without_a_limit_may_always_be_asked() -> None:
 def test_the_reason_names_the_quota_and_when_it_ends() -> None:
     daily, monthly = limited(day=1000), limited(month=10_000)
     assert known_usage(used(daily, 1000)).why_not(daily, 1, NOW) == Skipped(
-        "over_quota", "daily quota: 1000 of 1000 calls used until 00:00 UTC"
+        "over_quota", "daily quota: 1000 of 1000 calls used until 24 Nov 2026 00:00:00 UTC"
     )
     assert known_usage(used(daily, 995)).why_not(daily, 10, NOW) == Skipped(
-        "over_quota", "daily quota: 995 of 1000 calls used until 00:00 UTC, 10 more are needed"
+        "over_quota",
+        "daily quota: 995 of 1000 calls used until 24 Nov 2026 00:00:00 UTC, 10 more are needed",
     )
     assert known_usage(used(monthly, 10_000, "month")).why_not(monthly, 1, NOW) == Skipped(
-        "over_quota", "monthly quota: 10000 of 10000 calls used until 1 Dec 00:00 UTC"
+        "over_quota", "monthly quota: 10000 of 10000 calls used until 01 Dec 2026 00:00:00 UTC"
     )
     assert known_usage(used(daily, 999)).why_not(daily, 1, NOW) is None
 
@@ -95,7 +102,7 @@ def test_who_takes_the_same_key_shares_what_it_allows() -> None:
     alpha, news = limited("alpha", day=25, key=key), limited("alpha_news", day=25, key=key)
     known = known_usage(used(alpha, 20), used(news, 5), sources=(alpha, news))
     assert known.why_not(alpha, 1, NOW) == Skipped(
-        "over_quota", "daily quota: 25 of 25 calls used until 00:00 UTC"
+        "over_quota", "daily quota: 25 of 25 calls used until 24 Nov 2026 00:00:00 UTC"
     )
 
 
@@ -184,7 +191,7 @@ def test_a_quota_is_remembered_and_not_even_forced(
     (result,) = run(warehouse, "last", prices(limited("good", day=3)), force=force).results
     assert result.outcome == "skipped"
     if force:
-        assert result.reason == "daily quota: 3 of 3 calls used until 00:00 UTC"
+        assert result.reason == f"daily quota: 3 of 3 calls used until {midnight()}"
     assert len(upstream.received) == 3
 
 
@@ -196,7 +203,7 @@ def test_the_next_of_a_pool_takes_over_where_a_quota_is_used_up(
         collection = run(warehouse, f"c{round_}", *members)
     assert [r.outcome for r in collection.results] == ["skipped", "ok"]
     assert warehouse.query("SELECT reason FROM rotation_history ORDER BY changed_at")[1:] == [
-        ("good.market_prices: skipped: daily quota: 1 of 1 calls used until 00:00 UTC",)
+        (f"good.market_prices: skipped: daily quota: 1 of 1 calls used until {midnight()}",)
     ]
 
 
@@ -219,7 +226,8 @@ def test_an_endpoint_asked_coin_by_coin_needs_a_call_for_each(
         return prices(limited("good", day=quota), "/of/{each}", each=each)
 
     (skipped,) = run(warehouse, "c1", shop(3)).results
-    assert skipped.reason == ("daily quota: 0 of 3 calls used until 00:00 UTC, 4 more are needed")
+    until = midnight()
+    assert skipped.reason == f"daily quota: 0 of 3 calls used until {until}, 4 more are needed"
     assert not upstream.received
     (asked,) = run(warehouse, "c2", shop(4)).results
     assert (asked.outcome, asked.records) == ("ok", 4)

@@ -5,12 +5,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
-from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
 from rich.progress import Progress as Bar
 
 from crypto_pipeline import settings
-from crypto_pipeline.cli.console import coloured, err, out, plain_table, print_json
+from crypto_pipeline.cli.console import coloured, err, out, plain_table, print_json, shown
 from crypto_pipeline.cli.home import set_dagster_home
 from crypto_pipeline.groups import COLLECTION_JOBS
 from crypto_pipeline.warehouse import Warehouse, WarehouseError
@@ -20,16 +19,25 @@ if TYPE_CHECKING:
 
 
 def run(chosen: argparse.Namespace) -> int:
-    """Run the job, write its run into the warehouse, and print what came. Exit code 1 when the run
-    failed."""
+    """Run the job, write its run into the warehouse, and print what came.
+
+    Exit code 1 when the run failed or stepped aside for another, 128 and the signal's number when
+    it was stopped.
+    """
     set_dagster_home()
     collected, failure = _run_job(chosen.what, force=chosen.force, quiet=chosen.json)
     for collection in collected:
         _sum_up(collection, chosen.json)
         if collection.unlogged:
-            err.print(f"[yellow]{escape(collection.unlogged)}", soft_wrap=True)
+            err.print(f"[yellow]{shown(collection.unlogged)}", soft_wrap=True)
+        if collection.interrupted:
+            err.print(f"stopped; what was answered is in the {collection.kept}")
+            return 128 + collection.interrupted
+        if collection.stepped_aside:
+            err.print(f"[yellow]nobody was asked: {shown(collection.stepped_aside)}")
+            return 1
     if failure:
-        err.print(f"[red]{escape(failure)}")
+        err.print(f"[red]{shown(failure)}")
         return 1
     return 0
 
@@ -104,7 +112,7 @@ def _sum_up(collection: "Collection", as_json: bool) -> None:
             row["endpoint"],
             coloured(row["outcome"]),
             *("" if number is None else f"{number:,}" for number in numbers),
-            escape(row["reason"] or ""),
+            shown(row["reason"] or ""),
         )
     if collection.asked:
         out.print(table)
@@ -137,7 +145,7 @@ def _closing_lines(collection: "Collection") -> None:
         + (f"; {skipped} were not asked:" if skipped else "")
     )
     for words in skip_counts(collection.results):
-        out.print(f"  {escape(words)}", style="dim")
+        out.print(f"  {shown(words)}", style="dim")
     if collection.receipt.spooled:
         out.print("the database is locked: the rows wait in the spool for the next collection")
     out.print(f"database: {settings.database()}", style="dim", soft_wrap=True)

@@ -6,11 +6,15 @@ Owns: the consoles, and how tables, times and outcomes look on them.
 import json
 import sys
 from collections.abc import Iterable, Mapping
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
+
+from crypto_pipeline import clock
+from crypto_pipeline.text import storable
 
 WIDE = 170
 """Columns where nobody looks at a terminal: a log or a pipe."""
@@ -33,6 +37,11 @@ def coloured(outcome: str) -> str:
     return f"[{COLOURS.get(outcome, 'red')}]{outcome}[/]"
 
 
+def shown(text: str) -> str:
+    """Text of anybody's for a terminal: it is printed as it is, and obeyed in nothing."""
+    return escape(storable(text))
+
+
 def print_json(answer: Any) -> None:
     """An answer for machines, on one line."""
     print(json.dumps(answer, ensure_ascii=False, default=str))
@@ -49,7 +58,5 @@ def plain_table(texts: Iterable[str] = (), numbers: Iterable[str] = ()) -> Table
 
 
 def when(text: str | None) -> str:
-    """A time as it is read: "24 Nov 02:26:05 UTC"."""
-    if not text:
-        return "never"
-    return f"{datetime.fromisoformat(text).astimezone(UTC):%d %b %H:%M:%S} UTC"
+    """A time as it is read: "24 Nov 2026 02:26:05 UTC"."""
+    return clock.said(datetime.fromisoformat(text)) if text else "never"

@@ -5,10 +5,8 @@ import os
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from rich.markup import escape
-
 from crypto_pipeline import settings
-from crypto_pipeline.cli.console import COLOURS, out, plain_table, print_json, when
+from crypto_pipeline.cli.console import COLOURS, out, plain_table, print_json, shown, when
 from crypto_pipeline.warehouse import Warehouse
 
 if TYPE_CHECKING:
@@ -113,4 +111,4 @@ def _print_budget(planned: "Budget", allowed: int) -> None:
         f"{allowed / 1e6:,.0f} MB"
     )
     for reason in planned.exceeded:
-        out.print(f"[red]{escape(reason)}")
+        out.print(f"[red]{shown(reason)}")

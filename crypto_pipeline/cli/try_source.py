@@ -7,11 +7,10 @@ from datetime import datetime
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 
-from rich.markup import escape
 from rich.table import Table
 
 from crypto_pipeline import settings
-from crypto_pipeline.cli.console import coloured, err, out, print_json
+from crypto_pipeline.cli.console import coloured, err, out, print_json, shown
 from crypto_pipeline.warehouse import Memory, Warehouse
 
 if TYPE_CHECKING:
@@ -30,7 +29,7 @@ def run(chosen: argparse.Namespace) -> int:
     if not wanted:
         near = ", ".join(get_close_matches(name, (*SOURCES, *ENDPOINTS), NEAR_SHOWN))
         err.print(
-            f"[red]no source or endpoint {escape(name)}" + (f"; near it: {near}" if near else "")
+            f"[red]no source or endpoint {shown(name)}" + (f"; near it: {near}" if near else "")
         )
         return 2
     alone = [replace(endpoint, pool=None) for endpoint in wanted]
@@ -64,12 +63,12 @@ def _as_json(result: "Result") -> dict[str, Any]:
 
 def _show(result: "Result", most: int) -> None:
     out.print(
-        f"[bold]{result.endpoint.id}[/] {coloured(result.outcome)} {escape(result.reason or '')}"
+        f"[bold]{result.endpoint.id}[/] {coloured(result.outcome)} {shown(result.reason or '')}"
     )
     for attempt in result.attempts[:most]:
         came = attempt.error or f"HTTP {attempt.status}"
         out.print(
-            f"  {attempt.method} {escape(attempt.url)} → {escape(came)}, "
+            f"  {attempt.method} {shown(attempt.url)} → {shown(came)}, "
             f"{attempt.latency_ms:.0f} ms, {attempt.bytes_received:,} bytes",
             style="dim", soft_wrap=True,
         )  # fmt: skip
@@ -79,19 +78,19 @@ def _show(result: "Result", most: int) -> None:
     )
     if result.rows:
         out.print(_rows_table([row.model_dump() for row in result.rows[:most]]))
-    for reject in result.rejects[:most]:
-        out.print(f"  [red]refused[/] {escape(reject.reason)}: {escape(reject.record[:300])}")
+    for reject in result.rejects.kept[:most]:
+        out.print(f"  [red]refused[/] {shown(reject.reason)}: {shown(reject.record[:300])}")
     out.print()
 
 
 def _rows_table(rows: Iterable[dict[str, Any]]) -> Table:
-    shown = [{k: v for k, v in row.items() if k != "collection_id"} for row in rows]
-    names = [name for name in shown[0] if any(row[name] is not None for row in shown)]
+    kept = [{k: v for k, v in row.items() if k != "collection_id"} for row in rows]
+    names = [name for name in kept[0] if any(row[name] is not None for row in kept)]
     table = Table(box=None, padding=(0, 1))
     for name in names:
         table.add_column(name, overflow="ellipsis", max_width=28, no_wrap=True)
-    for row in shown:
-        table.add_row(*(escape(_cell(row[name])) for name in names))
+    for row in kept:
+        table.add_row(*(shown(_cell(row[name])) for name in names))
     return table
 
 

@@ -10,11 +10,10 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from rich.markup import escape
 from rich.table import Table
 
 from crypto_pipeline import settings
-from crypto_pipeline.cli.console import err, out, plain_table, print_json, when
+from crypto_pipeline.cli.console import err, out, plain_table, print_json, shown, when
 from crypto_pipeline.groups import GROUPS, SCHEDULED
 from crypto_pipeline.monitoring import status
 from crypto_pipeline.monitoring.snapshot import NotSwitched, Snapshot
@@ -64,9 +63,9 @@ def show_status(chosen: argparse.Namespace, home: Path) -> int:
             f"{answer['collections_waiting']} collections waiting in the spool"
         )
     if facts.trouble:
-        out.print(f"[yellow]{escape(facts.trouble)}")
+        out.print(f"[yellow]{shown(facts.trouble)}")
     for error in answer["recent_errors"]:
-        out.print(f"[red]{when(error['timestamp'])} {escape(error['error'])}", soft_wrap=True)
+        out.print(f"[red]{when(error['timestamp'])} {shown(error['error'])}", soft_wrap=True)
     return 0
 
 
@@ -116,9 +115,9 @@ def show_health(chosen: argparse.Namespace, home: Path) -> int:
     else:
         out.print("[green]healthy" if answer["healthy"] else "[red]unhealthy")
         for reason in answer["reasons"]:
-            out.print(f"  [red]{escape(reason)}", soft_wrap=True)
+            out.print(f"  [red]{shown(reason)}", soft_wrap=True)
         for warning in answer["warnings"]:
-            out.print(f"  [yellow]{escape(warning)}", soft_wrap=True)
+            out.print(f"  [yellow]{shown(warning)}", soft_wrap=True)
     return 0 if answer["healthy"] else 1
 
 
@@ -142,7 +141,7 @@ def _set_enabled(chosen: argparse.Namespace, home: Path, *, on: bool) -> int:
 
             dagster_instance.set_enabled(SCHEDULED, on=on)
     except NotSwitched as problem:
-        err.print(f"[red]{escape(str(problem))}")
+        err.print(f"[red]{shown(str(problem))}")
         return 1
     snapshot = take_snapshot(home)
     answer: dict[str, Any] = {

@@ -7,7 +7,9 @@ Must not know: the database (it is handed what is remembered), the network, the 
 from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
 
+from crypto_pipeline import clock
 from crypto_pipeline.collection.limits import UNNAMED_WAIT_S
+from crypto_pipeline.collection.waits import LONGEST_WAIT_S
 from crypto_pipeline.sources.spec import Endpoint
 from crypto_pipeline.tables import SourceHealth
 from crypto_pipeline.tables.outcomes import GOOD, Outcome, Skipped
@@ -22,6 +24,9 @@ FREE_FAILURES = 2
 LONGEST_REST = timedelta(hours=6)
 FIRST_REST_REFUSED = timedelta(hours=1)
 LONGEST_REST_REFUSED = timedelta(hours=24)
+LONGEST_WAIT = timedelta(seconds=LONGEST_WAIT_S)
+"""Whatever a host says; who says it again waits again."""
+
 UNNAMED_WAIT = timedelta(seconds=UNNAMED_WAIT_S)
 """Not even asked when forced."""
 
@@ -54,20 +59,25 @@ def why_not(
     missing = lacks_key(endpoint, keys)
     if missing:
         return Skipped("no_key", f"no key: set {missing}")
-    if remembered is None:
+    if remembered is None or clock.ahead(remembered.asked_at, now):
         return None
-    wait = remembered.told_to_wait_until
+    wait, due = bounded(remembered)
     if wait and now < wait:
-        return Skipped("told_to_wait", f"told to wait until {wait:%H:%M:%S} UTC")
-    due = remembered.next_allowed_at
+        return Skipped("told_to_wait", f"told to wait until {clock.said(wait)}")
     if force or now >= due:
         return None
     if remembered.circuit == "open":
         failures = remembered.consecutive_failures
-        return Skipped(
-            "resting", f"resting after {failures} failures until {due:%d %b %H:%M:%S} UTC"
-        )
-    return Skipped("not_due", f"not due before {due:%H:%M:%S} UTC")
+        return Skipped("resting", f"resting after {failures} failures until {clock.said(due)}")
+    return Skipped("not_due", f"not due before {clock.said(due)}")
+
+
+def bounded(remembered: SourceHealth) -> tuple[datetime | None, datetime]:
+    """Until when an endpoint told us to wait, and when it is due: a day after it was asked at the
+    latest, whatever an older release or a host wrote."""
+    last = remembered.asked_at + LONGEST_WAIT
+    wait = remembered.told_to_wait_until
+    return min(wait, last) if wait else None, min(remembered.next_allowed_at, last)
 
 
 def after(
@@ -84,9 +94,9 @@ def after(
     """What to remember of an endpoint that was asked at `now`; retry_after is in seconds."""
     good = outcome in GOOD
     failures = 0 if good else (remembered.consecutive_failures if remembered else 0) + 1
-    wait = None
-    if outcome == "throttled":
-        wait = timedelta(seconds=retry_after) if retry_after else UNNAMED_WAIT
+    wait = UNNAMED_WAIT if outcome == "throttled" else None
+    if retry_after:
+        wait = timedelta(seconds=min(retry_after, LONGEST_WAIT_S))
     rest = _rest(endpoint, outcome, failures, wait)
     resting = not good and (failures > FREE_FAILURES or rest > endpoint.min_interval)
     if outcome == "unchanged" and remembered:
@@ -100,6 +110,7 @@ def after(
         consecutive_failures=failures,
         asked_at=now,
         succeeded_at=now if good else (remembered.succeeded_at if remembered else None),
+        answered_at=_answered_at(remembered, outcome, now),
         next_allowed_at=now + rest,
         told_to_wait_until=now + wait if wait else None,
         etag=etag if good else None,
@@ -107,10 +118,19 @@ def after(
     )
 
 
+def _answered_at(
+    remembered: SourceHealth | None, outcome: Outcome, now: datetime
+) -> datetime | None:
+    """When it last sent a whole answer."""
+    if outcome in GOOD and outcome != "unchanged":
+        return now
+    return remembered.answered_at if remembered else None
+
+
 def _rest(endpoint: Endpoint, outcome: Outcome, failures: int, wait: timedelta | None) -> timedelta:
     """How long an endpoint is not asked by a schedule: longer and longer while it fails."""
     interval = endpoint.min_interval
-    if wait is not None:
+    if wait is not None and failures:
         return max(wait, min(_doubled(interval, failures - 1), LONGEST_REST))
     if outcome == "refused" and failures >= FREE_FAILURES:
         rest = _doubled(FIRST_REST_REFUSED, failures - FREE_FAILURES)
@@ -118,7 +138,7 @@ def _rest(endpoint: Endpoint, outcome: Outcome, failures: int, wait: timedelta |
     if failures > FREE_FAILURES:
         rest = _doubled(interval, failures - FREE_FAILURES)
         return max(interval, min(rest, LONGEST_REST))
-    return least_rest(endpoint)
+    return max(wait or timedelta(), least_rest(endpoint))
 
 
 def _doubled(span: timedelta, times: int) -> timedelta:
@@ -136,7 +156,10 @@ def in_order(
 
     def failures(endpoint: Endpoint) -> int:
         known = remembered.get(endpoint.id)
-        if known is None or now >= known.next_allowed_at + (known.next_allowed_at - known.asked_at):
+        if known is None or clock.ahead(known.asked_at, now):
+            return 0
+        _, due = bounded(known)
+        if now >= due + (due - known.asked_at):
             return 0
         return known.consecutive_failures
 

@@ -7,6 +7,7 @@ Must not know: what a body means.
 import json
 import re
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from datetime import datetime
 from html.entities import html5
 from typing import Any
@@ -20,16 +21,36 @@ _FEED_END = re.compile(rb"</(?:[\w.-]+:)?(?:rss|feed|rdf)\s*>", re.I)
 _NAMED_ENTITY = re.compile(rb"&(?!(?:amp|lt|gt|quot|apos);)([A-Za-z][A-Za-z0-9]{1,31};)")
 
 
-def _json(body: bytes) -> Any:
-    return json.loads(body.decode("utf-8-sig"))
+MOST_PARSED = 128_000_000
+"""The most bytes that a parsed body may take, by what its brackets and commas cost in CPython."""
 
 
-def _feed(body: bytes) -> list[dict[str, Any]]:
+@dataclass(frozen=True, slots=True)
+class Body:
+    """What a body says. flaw: why it is not the whole of what was sent, if it is not."""
+
+    value: Any
+    flaw: str | None = None
+
+
+def _json(body: bytes) -> Body:
+    _bound(240 * body.count(b"{") + 80 * (body.count(b"[") + body.count(b",")))
+    return Body(json.loads(body.decode("utf-8-sig")))
+
+
+def _bound(size: int) -> None:
+    """Raises ValueError for a body that is small on the wire and huge in memory."""
+    if size > MOST_PARSED:
+        raise ValueError(f"it would take {size:,} bytes of memory, more than {MOST_PARSED:,}")
+
+
+def _feed(body: bytes) -> Body:
     """The entries of an RSS, RDF or Atom feed.
 
     Raises ValueError when it is none. External entities are never read. The last entry of a feed
     that has no end is left away: it may be cut anywhere, in its address too.
     """
+    _bound(200 * body.count(b"<"))
     import fastfeedparser  # noqa: PLC0415  (only feeds pay for loading an XML parser)
 
     ascii_only = body.replace(b"\0", b"")  # so that UTF-16 is searched as well
@@ -42,7 +63,7 @@ def _feed(body: bytes) -> list[dict[str, Any]]:
         raise ValueError(f"not a feed: {problem}") from None
     whole = _FEED_END.search(ascii_only[-4096:])
     site = parsed.feed.get("link") or ""
-    return [
+    entries = [
         {
             "title": entry.get("title"),
             "link": _absolute(site, entry.get("link") or entry.get("id")),
@@ -53,6 +74,7 @@ def _feed(body: bytes) -> list[dict[str, Any]]:
         }
         for entry in (parsed.entries if whole else parsed.entries[:-1])
     ]
+    return Body(entries, None if whole else "the feed is cut: it has no end")
 
 
 def _numbered(match: re.Match[bytes]) -> bytes:
@@ -75,5 +97,5 @@ def _published(text: str | None) -> datetime | None:
     return None
 
 
-READERS: Mapping[Reader, Callable[[bytes], Any]] = {"json": _json, "feed": _feed}
+READERS: Mapping[Reader, Callable[[bytes], Body]] = {"json": _json, "feed": _feed}
 """How each kind of body is read; all raise ValueError for one that cannot be."""

@@ -6,7 +6,7 @@ Must not know: what any step does; and not Dagster.
 
 import gc
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
 
@@ -14,6 +14,7 @@ from crypto_pipeline import settings
 from crypto_pipeline.collection import log_file, records, universe
 from crypto_pipeline.collection.crawler import Crawler
 from crypto_pipeline.collection.fetch import Fetcher
+from crypto_pipeline.collection.interrupts import Interrupted, Interrupts
 from crypto_pipeline.collection.limits import LIMITS, Limits
 from crypto_pipeline.collection.plan import plan_collection
 from crypto_pipeline.collection.quotas import Quotas
@@ -42,30 +43,32 @@ def collect(
 ) -> Collection:
     """Run one collection of these tables, keep what it brings, and log how each endpoint ended.
 
-    `among` limits it to some endpoints. Raises SettingError before anybody is asked, and
-    WarehouseError when nothing can be kept, not even in the spool; what the network does never
-    raises.
+    `among` limits it to some endpoints. Raises SettingError before anybody is asked, WarehouseError
+    when the file could not be written, and Interrupted after Ctrl-C or SIGTERM, when what was
+    answered is kept; what the network does never raises.
     """
     form = settings.log_form()
     warehouse = warehouse or Warehouse(settings.database())
     endpoints = endpoints_of(tables) if among is None else list(among)
     collection = Collection(collection_id, collection_type, datetime.now(UTC))
     agree = CachedMarketData.table.name in tables
-    try:
-        with _cycle_collector_off(), _groups_locked(warehouse, endpoints) as busy:
-            if busy:
-                _step_aside(collection, endpoints, busy)
-            else:
-                memory = warehouse.remember()
-                collection.results = crawl(
-                    endpoints, memory, collection.id, force=force, progress=progress, limits=limits
-                )
-                _keep_universe(collection, memory)
-                batch = records.batch(collection, memory, agree=agree)
-                collection.receipt = warehouse.write(batch)
-                warehouse.note(memory)
-    finally:
-        collection.unlogged = log_file.write(collection, warehouse, form)
+    with Interrupts() as interrupts:
+        try:
+            with _cycle_collector_off(), _groups_locked(warehouse, endpoints) as busy:
+                if busy:
+                    _step_aside(collection, endpoints, busy)
+                else:
+                    memory = warehouse.remember()
+                    collection.results = crawl(
+                        endpoints, memory, collection.id, force=force, progress=progress,
+                        limits=limits, interrupted=interrupts.heard,
+                    )  # fmt: skip
+                    _keep(collection, memory, warehouse, agree)
+        finally:
+            collection.unlogged = log_file.write(collection, warehouse, form)
+    if interrupts.signal:
+        collection.interrupted = interrupts.signal
+        raise Interrupted(collection)
     return collection
 
 
@@ -77,6 +80,7 @@ def crawl(
     force: bool = False,
     progress: Progress | None = None,
     limits: Limits = LIMITS,
+    interrupted: Callable[[], bool] = lambda: False,
 ) -> list[Result]:
     """Ask the endpoints that may be asked now; a result for every one, in the order given."""
     results: dict[str, Result] = {}
@@ -91,14 +95,19 @@ def crawl(
     quotas = Quotas(sources, memory.usage, limits.attempts)
     symbols = universe.one_by_one(settings.universe(), MAJORS)
     with Fetcher(settings.upstream(), key_names(), limits) as fetcher:
-        Crawler(fetcher, memory.health, quotas, symbols, collection_id, ended).run(plan)
+        Crawler(fetcher, memory.health, quotas, symbols, collection_id, ended, interrupted).run(
+            plan
+        )
     return [results[endpoint.id] for endpoint in endpoints]
 
 
-def _keep_universe(collection: Collection, memory: Memory) -> None:
-    """Leave out the coins that a user does not want, by all that is known of their ranks."""
+def _keep(collection: Collection, memory: Memory, warehouse: Warehouse, agree: bool) -> None:
+    """Write what a collection brought, without the coins that a user does not want by all that is
+    known of their ranks."""
     universe.learn_ranks(memory.ranks, collection.results)
     universe.leave_out(collection.results, universe.inside(settings.universe(), memory.ranks))
+    collection.receipt = warehouse.write(records.batch(collection, memory, agree=agree))
+    warehouse.note(memory)
 
 
 def endpoints_of(tables: Iterable[str]) -> list[Endpoint]:

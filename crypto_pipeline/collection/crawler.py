@@ -1,29 +1,34 @@
 """Requests in threads, answers in one place: asks the endpoints of a plan until each has ended.
 
-Owns: the threads, which requests are shared, who takes over in a pool, and when a request is given
-up.
+Owns: which requests are shared, who takes over in a pool, when a request is given up, and the wall
+around each endpoint: whatever is raised while its answer is made into rows is its own outcome.
 Must not know: how a request is sent, what an answer means, what is written.
 """
 
-import itertools
-import queue
-import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
 
+from crypto_pipeline import clock
+from crypto_pipeline.collection import failures
 from crypto_pipeline.collection.exchange import Answer, Request, request_for
-from crypto_pipeline.collection.extract import Extraction, extract
+from crypto_pipeline.collection.extract import Bounds, Extraction, extract, failed
 from crypto_pipeline.collection.fetch import Fetcher
-from crypto_pipeline.collection.limits import Slot
 from crypto_pipeline.collection.plan import Plan
 from crypto_pipeline.collection.quotas import Quotas
 from crypto_pipeline.collection.results import Result
-from crypto_pipeline.sources.spec import Ask, Endpoint, Source
+from crypto_pipeline.collection.threads import Sent, Threads
+from crypto_pipeline.sources.spec import Ask, Endpoint
 from crypto_pipeline.tables import SourceHealth
 from crypto_pipeline.tables.outcomes import Skipped
+
+LOOKED_EVERY_S = 0.2
+"""Between two looks at the clock while no answer comes."""
+
+ASKED_WHOLE_AFTER = timedelta(days=1)
+"""An endpoint that says "not modified" for longer is asked for a whole answer once."""
 
 
 @dataclass(slots=True)
@@ -36,32 +41,18 @@ class _Asked:
     parts: list[tuple[Ask, Extraction]] = field(default_factory=list)
 
 
-@dataclass(slots=True)
-class _Sent:
-    """A request that is waiting for its slot, on its way, or answered.
-
-    waiting: the endpoints it is made for. attempts: how many were set aside for it in its source's
-    quota.
-    """
-
-    request: Request
-    source: Source
-    attempts: int
-    waiting: list[tuple[_Asked, Ask]] = field(default_factory=list)
-    began_at: float | None = None
-    answer: Answer | None = None
-
-
 class Crawler:
     """Asks the endpoints of one collection.
 
     A request that several endpoints share is made once. Members of a pool are asked one after the
     other until one answers. No source is asked for more than it allows, not even by a retry. A
     request that outlives its deadline (a server can drip headers for ever) is given up with its
-    thread; threads are daemons, so nobody waits for it.
+    thread; threads are daemons, so nobody waits for it. Small answers are read first: a host that
+    sends too much keeps nobody waiting but itself.
 
     remembered: what is known of endpoints, by id. symbols: the coins that are asked for one by one.
-    ended: hears of every endpoint as it ends.
+    ended: hears of every endpoint as it ends. interrupted: whether to make an end now, with what
+    was answered until then.
     """
 
     def __init__(
@@ -72,6 +63,7 @@ class Crawler:
         symbols: Sequence[str],
         collection_id: str,
         ended: Callable[[Result], None],
+        interrupted: Callable[[], bool] = lambda: False,
     ) -> None:
         self._fetcher = fetcher
         self._limits = fetcher.limits
@@ -80,19 +72,27 @@ class Crawler:
         self._collection_id = collection_id
         self._symbols = symbols
         self._ended = ended
-        self._sent: dict[Request, _Sent] = {}
-        self._open = 0
-        self._threads = _Threads(fetcher)
+        self._interrupted = interrupted
+        self._sent: dict[Request, Sent[tuple[_Asked, Ask]]] = {}
+        self._open: dict[str, _Asked] = {}
+        self._not_yet: Counter[str] = Counter()
+        self._rows = 0
+        self._until = time.monotonic() + self._limits.whole_s
+        self._threads: Threads[tuple[_Asked, Ask]] = Threads(fetcher)
 
     def run(self, plan: Plan) -> None:
         """Ask the first of every queue, and the next ones where it fails."""
         for endpoint, skipped in plan.skipped:
             self._ended(Result.of_skipped(endpoint, skipped))
+        self._not_yet.update(other.url for queue in plan.queues for other in queue[1:])
         try:
             for first, *others in plan.queues:
                 self._ask(first, others)
             while self._open:
-                answered = self._threads.next_answer(timeout_s=0.5)
+                if why := self._why_end():
+                    self._end_all(why)
+                    return
+                answered = self._threads.next_answer(LOOKED_EVERY_S)
                 if answered:
                     self._receive(*answered)
                 else:
@@ -100,23 +100,36 @@ class Crawler:
         finally:
             self._threads.stop()
 
+    def _why_end(self) -> Skipped | None:
+        """Why nobody is waited for any more."""
+        if self._interrupted():
+            return Skipped("interrupted", "the collection was interrupted")
+        if time.monotonic() > self._until:
+            whole_s = self._limits.whole_s
+            return Skipped("out_of_time", f"not reached in the {whole_s:g} s of a collection")
+        return None
+
     def _ask(self, endpoint: Endpoint, others: list[Endpoint]) -> None:
         """Send the requests of an endpoint, or end it with why that cannot be."""
         now = datetime.now(UTC)
-        requests = self._requests(endpoint, now)
+        try:
+            requests = self._requests(endpoint, now)
+        except Exception as problem:  # the wall
+            fault = failures.of_ours(problem)
+            self._close(Result(endpoint, fault.outcome, fault.reason, asked_at=now), others)
+            return
         new = {request for _, request in requests if request not in self._sent}
         skipped = self._why_not(endpoint, requests, new, now)
         if skipped:
             self._close(Result.of_skipped(endpoint, skipped), others)
             return
         attempts = self._quotas.take(endpoint.source, len(new), now)
-        result = Result(endpoint, "ok", asked_at=now)
-        asked = _Asked(result, len(requests), others)
-        self._open += 1
+        asked = _Asked(Result(endpoint, "ok", asked_at=now), len(requests), others)
+        self._open[endpoint.id] = asked
         for ask, request in requests:
             sent = self._sent.get(request)
             if sent is None:
-                sent = self._sent[request] = _Sent(request, endpoint.source, attempts)
+                sent = self._sent[request] = Sent(request, endpoint.source, attempts)
                 self._threads.send(sent, self._fetcher.slots.of(request.host))
             if sent.answer is not None:
                 self._extract(sent.answer, asked, ask, shared=True)
@@ -126,6 +139,8 @@ class Crawler:
     def _requests(self, endpoint: Endpoint, now: datetime) -> list[tuple[Ask, Request]]:
         """The requests it takes to ask an endpoint once, conditional where it is."""
         known = self._remembered.get(endpoint.id) if endpoint.conditional else None
+        if known and not _may_be_unchanged(known, now):
+            known = None
         etag, last_modified = (known.etag, known.last_modified) if known else (None, None)
         return [
             (ask, request_for(endpoint, ask, now, etag=etag, last_modified=last_modified))
@@ -148,24 +163,27 @@ class Crawler:
             return Skipped("slow_host", reason)
         return self._quotas.why_not(endpoint.source, len(new), now)
 
-    def _receive(self, sent: _Sent, answer: Answer) -> None:
-        """Hand an answer to the endpoints that wait for it."""
-        if sent.answer is not None:
-            return  # given up before
-        sent.answer = answer
-        self._quotas.give_back(sent.source, sent.attempts - len(answer.attempts))
-        for place, (asked, ask) in enumerate(sent.waiting):
-            self._extract(answer, asked, ask, shared=place > 0)
+    def _receive(self, sent: Sent[tuple[_Asked, Ask]], answer: Answer) -> None:
+        """Hand an answer to the endpoints that wait for it, and let go of its body."""
+        if sent.answer is None:
+            sent.answer = answer
+            self._quotas.give_back(sent.source, sent.attempts - len(answer.attempts))
+            for place, (asked, ask) in enumerate(sent.waiting):
+                self._extract(answer, asked, ask, shared=place > 0)
+            if not any(self._not_yet[asked.result.endpoint.url] for asked, _ in sent.waiting):
+                del self._sent[sent.request]
+        self._fetcher.room.give_back(answer.taken)
 
     def _give_up(self) -> None:
         """Answer for the requests whose threads will not come back in time."""
         now = time.monotonic()
-        waiting = [sent for sent in self._sent.values() if sent.answer is None]
+        waiting = [sent for sent in self._sent.values() if not sent.came]
         at_host = Counter(sent.request.host for sent in waiting)
         for sent in waiting:
             gaps = sent.request.gap * at_host[sent.request.host]
             patience = self._limits.deadline_s + self._limits.grace_s + gaps
             if sent.began_at is not None and now - sent.began_at > patience:
+                sent.came = True
                 self._threads.replace_one()
                 self._receive(sent, self._fetcher.given_up(sent.request))
 
@@ -177,15 +195,34 @@ class Crawler:
             result.bytes_received += answer.bytes_received
         result.latency_ms = max(result.latency_ms or 0.0, answer.latency_ms)
         result.etag, result.last_modified = answer.etag, answer.last_modified
-        part = extract(result.endpoint, ask, answer, self._collection_id)
+        bounds = self._bounds()
+        try:
+            part = extract(result.endpoint, ask, answer, self._collection_id, bounds)
+        except Exception as problem:  # the wall
+            part = failed(failures.of_ours(problem))
+        self._rows += len(part.rows)
         asked.parts.append((ask, part))
         if len(asked.parts) == asked.expected:
-            self._open -= 1
+            del self._open[result.endpoint.id]
             self._close(_merge(result, asked.parts), asked.others)
+
+    def _bounds(self) -> Bounds:
+        """What an answer may cost: its first records are always read."""
+        until = min(time.monotonic() + self._limits.read_body_s, self._until)
+
+        def why_no_more(records: int, rows: int) -> str | None:
+            if self._rows + rows > self._limits.rows:
+                return f"a collection has room for {self._limits.rows:,} rows"
+            if records and time.monotonic() > until:
+                return "reading them takes too long"
+            return "interrupted" if records and self._interrupted() else None
+
+        return why_no_more
 
     def _close(self, result: Result, others: list[Endpoint]) -> None:
         """End an endpoint; where it failed, the next of its pool takes over."""
         self._ended(result)
+        self._not_yet.subtract(other.url for other in (others if result.good else others[:1]))
         if others and not result.good:
             self._ask(others[0], others[1:])
             return
@@ -193,65 +230,38 @@ class Crawler:
         for other in others:
             self._ended(Result.of_skipped(other, answered))
 
+    def _end_all(self, why: Skipped) -> None:
+        """End everybody who is still being asked, with the parts that came."""
+        for sent in self._sent.values():
+            if sent.answer is None and sent.began_at is not None and sent.waiting:
+                result = sent.waiting[0][0].result
+                result.attempts += self._fetcher.given_up(sent.request).attempts
+        for asked in list(self._open.values()):
+            self._ended(_cut_short(asked, why))
+            for other in asked.others:
+                self._ended(Result.of_skipped(other, why))
 
-class _Threads:
-    """The threads that send, as many as there is work for, up to the limit.
 
-    Each takes the request whose moment comes next: a thread that waited for the slot of one host
-    would keep it from the others.
-    """
+def _may_be_unchanged(known: SourceHealth, now: datetime) -> bool:
+    """Whether "not modified" would be believed: a whole answer came within a day."""
+    at = known.answered_at
+    return at is not None and not clock.ahead(at, now) and now - at < ASKED_WHOLE_AFTER
 
-    def __init__(self, fetcher: Fetcher) -> None:
-        self._fetcher = fetcher
-        self._todo: queue.PriorityQueue[tuple[float, int, _Sent]] = queue.PriorityQueue()
-        self._done: queue.SimpleQueue[tuple[_Sent, Answer]] = queue.SimpleQueue()
-        self._order = itertools.count()
-        self._count = 0
-        self._stopped = False
 
-    def send(self, sent: _Sent, slot: Slot) -> None:
-        """Send a request when its host's slot is free."""
-        moment = slot.book(sent.request.gap)
-        self._todo.put((moment, next(self._order), sent))
-        self._start_one()
-
-    def next_answer(self, timeout_s: float) -> tuple[_Sent, Answer] | None:
-        """The next request that was answered; None when none was in time."""
-        try:
-            return self._done.get(timeout=timeout_s)
-        except queue.Empty:
-            return None
-
-    def replace_one(self) -> None:
-        """Start a thread for one that will not come back."""
-        self._count -= 1
-        self._start_one()
-
-    def stop(self) -> None:
-        """Let the threads end that have nothing to send."""
-        self._stopped = True
-
-    def _start_one(self) -> None:
-        if self._count < self._fetcher.limits.connections:
-            self._count += 1
-            threading.Thread(target=self._work, daemon=True, name="fetch").start()
-
-    def _work(self) -> None:
-        while True:
-            try:
-                moment, _, sent = self._todo.get(timeout=1)
-            except queue.Empty:
-                if self._stopped:
-                    return
-                continue
-            time.sleep(max(0.0, moment - time.monotonic()))
-            sent.began_at = time.monotonic()
-            try:
-                answer = self._fetcher.fetch(sent.request, retry=sent.attempts > 1)
-            except Exception as problem:  # a fault of ours must cost one answer, not all of them
-                error = self._fetcher.redact(f"{type(problem).__name__}: {problem}")
-                answer = Answer(None, b"", "", datetime.now(UTC), error=error)
-            self._done.put((sent, answer))
+def _cut_short(asked: _Asked, why: Skipped) -> Result:
+    """The result of an endpoint that is not waited for: what came of it, or that it was not."""
+    result = asked.result
+    if any(part.good for _, part in asked.parts):
+        merged = _merge(result, asked.parts)
+        missing = asked.expected - len(asked.parts)
+        merged.reason = f"{missing} of {asked.expected} requests: {why.reason}"
+        return merged
+    return replace(
+        Result.of_skipped(result.endpoint, why),
+        attempts=result.attempts,
+        bytes_received=result.bytes_received,
+        latency_ms=result.latency_ms,
+    )
 
 
 def _merge(result: Result, parts: Sequence[tuple[Ask, Extraction]]) -> Result:
@@ -265,7 +275,7 @@ def _merge(result: Result, parts: Sequence[tuple[Ask, Extraction]]) -> Result:
         result.records += part.records
         result.rows += part.rows
         result.left_out += part.left_out
-        result.rejects += part.rejects
+        result.rejects.extend(part.rejects)
         if part.retry_after is not None:
             result.retry_after = max(result.retry_after or 0.0, part.retry_after)
         if not part.good:

@@ -35,6 +35,11 @@ class Request:
     last_modified: str | None = None
 
     @property
+    def conditional(self) -> bool:
+        """Whether it asks only for what changed."""
+        return bool(self.etag or self.last_modified)
+
+    @property
     def host(self) -> str:
         return urlsplit(self.url).netloc
 
@@ -61,13 +66,22 @@ class Attempt:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What came back: a status and a body, or an error and neither. retry_after is in seconds."""
+    """What came back: a status and a body, or an error and neither.
+
+    permanent: whether asking again would bring the same error. fault: the error is one of ours.
+    retry_after: seconds the host wants to be left alone. conditional: asked for what changed only.
+    taken: bytes of the room for answers, until they are given back.
+    """
 
     status: int | None
     body: bytes
     content_type: str
     received_at: datetime
     error: str | None = None
+    permanent: bool = False
+    fault: bool = False
+    conditional: bool = False
+    taken: int = 0
     retry_after: float | None = None
     etag: str | None = None
     last_modified: str | None = None

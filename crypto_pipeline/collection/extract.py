@@ -1,13 +1,14 @@
-"""From an answer to rows, records left out, and rejects. Pure.
+"""From an answer to rows, records left out, and rejects. Pure: bounds are asked for as it goes.
 
 Owns: the account of every record.
 Must not know: the clock, the network, the database.
 """
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 from pydantic import ValidationError
@@ -19,12 +20,21 @@ from crypto_pipeline.sources.spec import Ask, Endpoint
 from crypto_pipeline.sources.values import SourceMessage, WrongShape, list_at, ticker_name
 from crypto_pipeline.tables import Row
 from crypto_pipeline.tables.outcomes import GOOD, Outcome
+from crypto_pipeline.text import storable
 
 AHEAD = timedelta(days=1)
 """How far in the future an observed time may lie before it is a unit mistaken."""
 
 SHOWN = 2000
 """Characters of a refused record that are kept."""
+
+LONGEST_REASON = 500
+
+KEPT = 50
+"""Refused records of one endpoint that one collection keeps; the rest are counted."""
+
+LOOKED_EVERY = 256
+"""Records between two looks at the bounds."""
 
 CHANGED_ABOVE = 0.5
 """When more than this part of what should be rows is refused, none of the answer is trusted."""
@@ -37,6 +47,40 @@ class Reject:
     field: str | None
     reason: str
     record: str
+
+    @classmethod
+    def of(cls, field: str | None, reason: str, record: Any) -> "Reject":
+        """The reject of a record as the source wrote it."""
+        shown = json.dumps(record, default=str, ensure_ascii=False)
+        return cls(field, storable(reason, LONGEST_REASON), storable(shown, SHOWN))
+
+
+@dataclass(slots=True)
+class Rejects:
+    """The records that were refused: how many, and the first KEPT of them."""
+
+    kept: list[Reject] = field(default_factory=list)
+    count: int = 0
+
+    def __len__(self) -> int:
+        return self.count
+
+    def __iter__(self) -> Iterator[Reject]:
+        return iter(self.kept)
+
+    def __getitem__(self, place: int) -> Reject:
+        return self.kept[place]
+
+    def add(self, make: Callable[[], Reject]) -> None:
+        """Count one more; it is made only when it is kept."""
+        self.count += 1
+        if len(self.kept) < KEPT:
+            self.kept.append(make())
+
+    def extend(self, others: "Rejects") -> None:
+        """Count those of another answer as well."""
+        self.count += others.count
+        self.kept += others.kept[: KEPT - len(self.kept)]
 
 
 @dataclass(slots=True)
@@ -51,7 +95,7 @@ class Extraction:
     records: int = 0
     rows: list[Row] = field(default_factory=list)
     left_out: int = 0
-    rejects: list[Reject] = field(default_factory=list)
+    rejects: Rejects = field(default_factory=Rejects)
     retry_after: float | None = None
 
     @property
@@ -59,34 +103,65 @@ class Extraction:
         return self.outcome in GOOD
 
 
-def extract(endpoint: Endpoint, ask: Ask, answer: Answer, collection_id: str) -> Extraction:
-    """Turn an answer into rows, or into the named reason why there are none."""
-    failure = failures.by_status(answer)
+Bounds = Callable[[int, int], str | None]
+"""Asked with the records read and the rows made: why no more of this answer is read, or None."""
+
+
+def extract(
+    endpoint: Endpoint,
+    ask: Ask,
+    answer: Answer,
+    collection_id: str,
+    bounds: Bounds = lambda records, rows: None,
+) -> Extraction:
+    """Turn an answer into rows, or into the named reason why there are none.
+
+    What an answer can be is handled here; anything raised is a fault of ours.
+    """
+    codes = endpoint.source.codes
+    failure = failures.by_status(answer, codes)
     if failure:
-        return _failed(failure)
+        return failed(failure)
     try:
         body = READERS[endpoint.read](answer.body)
     except (ValueError, RecursionError) as problem:
-        return _failed(failures.unreadable(answer, str(problem)))
+        return failed(failures.unreadable(answer, str(problem)))
     try:
         where = endpoint.records
-        records = list(where(body) if callable(where) else list_at(body, where))
+        records = list(where(body.value) if callable(where) else list_at(body.value, where))
     except SourceMessage as message:
-        return _failed(failures.by_message(str(message), answer))
-    except (KeyError, IndexError, TypeError, ValueError, AttributeError) as problem:
-        return _without_records(body, answer, "changed", f"records: {_text(problem)}")
+        about = body.value if message.code is None else message
+        return failed(failures.by_message(str(message), about, answer, codes))
+    except _WRONG as problem:
+        why = storable(f"records: {_text(problem)}", LONGEST_REASON)
+        return _without_records(body.value, answer, codes, Extraction("changed", why))
     if not records:
-        return _without_records(body, answer, "empty", "no records")
-    return _account(records, _RowMaker(endpoint, ask, answer, collection_id))
+        nothing = Extraction("empty", "no records")
+        return _without_records(body.value, answer, codes, nothing)
+    done = _account(records, _RowMaker(endpoint, ask, answer, collection_id), bounds)
+    if body.flaw and done.good:
+        done.outcome, done.reason = "changed", f"{body.flaw}; {len(done.rows)} rows are whole"
+    done.retry_after = answer.retry_after
+    return done
 
 
-def _without_records(body: Any, answer: Answer, outcome: Outcome, reason: str) -> Extraction:
+_WRONG = (KeyError, IndexError, TypeError, ValueError, AttributeError, ArithmeticError)
+"""What code that reads a record raises of one that is not as declared."""
+
+
+def _without_records(
+    body: Any, answer: Answer, codes: failures.Codes, otherwise: Extraction
+) -> Extraction:
     """What an answer without records is: the error it carries, or else this."""
     message = failures.message_in(body)
-    return _failed(failures.by_message(message, answer)) if message else Extraction(outcome, reason)
+    if message:
+        return failed(failures.by_message(message, body, answer, codes))
+    outcome = failures.coded(body, codes)
+    return Extraction(outcome, "an error without words") if outcome else otherwise
 
 
-def _failed(failure: failures.Failure) -> Extraction:
+def failed(failure: failures.Failure) -> Extraction:
+    """What an answer that failed came to."""
     return Extraction(failure.outcome, failure.reason, retry_after=failure.retry_after)
 
 
@@ -135,19 +210,20 @@ class _RowMaker:
         return None if self._ends and not row.finished(self._received_at) else row
 
 
-def _account(records: Iterable[Any], maker: _RowMaker) -> Extraction:
+def _account(records: Sequence[Any], maker: _RowMaker, bounds: Bounds) -> Extraction:
     """Every record as a row, left out, or refused."""
     done = Extraction("ok")
     for record in records:
+        if done.records % LOOKED_EVERY == 0 and (why := bounds(done.records, len(done.rows))):
+            left = f"left at {done.records:,} of {len(records):,} records: {why}"
+            return Extraction("changed", left)
         done.records += 1
         try:
             row = maker.row(record)
         except ValidationError as problem:
-            done.rejects.append(_refusal(problem, record))
-        except (
-            KeyError, IndexError, TypeError, ValueError, AttributeError, ArithmeticError
-        ) as problem:  # fmt: skip
-            done.rejects.append(Reject(None, _text(problem), _shown(record)))
+            done.rejects.add(partial(_refusal, problem, record))
+        except _WRONG as problem:
+            done.rejects.add(partial(Reject.of, None, _text(problem), record))
         else:
             if row is None:
                 done.left_out += 1
@@ -161,34 +237,38 @@ def _refusal(problem: ValidationError, record: Any) -> Reject:
     first = problem.errors(include_url=False, include_context=False)[0]
     column = ".".join(map(str, first["loc"])) or None
     known = column is None or first["type"] == "missing"
-    got = "" if known else f" (got {first['input']!r:.80})"
-    return Reject(column, f"{column or 'row'}: {first['msg']}{got}", _shown(record))
+    got = "" if known else f" (got {_begin(first['input'])})"
+    return Reject.of(column, f"{column or 'row'}: {first['msg']}{got}", record)
+
+
+def _begin(value: Any) -> str:
+    """How a value begins; a long text is cut before it is quoted."""
+    return repr(value[:80] if isinstance(value, str) else value)[:80]
 
 
 def _judge(done: Extraction) -> Extraction:
     """Call the whole answer changed when most of what should be rows was refused."""
     wanted = len(done.rows) + len(done.rejects)
-    if done.rejects and len(done.rejects) > wanted * CHANGED_ABOVE:
+    if len(done.rejects) > wanted * CHANGED_ABOVE:
         done.outcome = "changed"
         done.reason = f"{len(done.rejects)} of {wanted} records refused: {done.rejects[0].reason}"
-        doubt = "most records of this answer were refused, so this one is not trusted either"
-        done.rejects += [
-            Reject(None, doubt, _shown(row.model_dump(mode="json"))) for row in done.rows
-        ]
+        for row in done.rows:
+            done.rejects.add(partial(_doubted, row))
         done.rows = []
     elif not done.rows:
         done.outcome, done.reason = "empty", f"all {done.left_out} records left out on purpose"
     return done
 
 
+def _doubted(row: Row) -> Reject:
+    why = "most records of this answer were refused, so this one is not trusted either"
+    return Reject.of(None, why, row.model_dump(mode="json"))
+
+
 def _refuse_booleans(values: Mapping[str, Any]) -> None:
     for name, value in values.items():
         if isinstance(value, bool):
             raise TypeError(f"{name}: {value!r} is not a value")
-
-
-def _shown(record: Any) -> str:
-    return json.dumps(record, default=str, ensure_ascii=False)[:SHOWN]
 
 
 def _text(problem: Exception) -> str:

@@ -9,26 +9,39 @@ import ipaddress
 import os
 import random
 import socket
+import ssl
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from email.utils import parsedate_to_datetime
 from http.cookiejar import DefaultCookiePolicy
-from urllib.parse import quote, urljoin, urlsplit
+from urllib.parse import quote, unquote, urljoin, urlsplit
+from urllib.request import getproxies
 
 import requests
 from requests.adapters import HTTPAdapter
 from urllib3.exceptions import HTTPError
 
+from crypto_pipeline.collection import encoding
 from crypto_pipeline.collection.exchange import THROTTLED, Answer, Attempt, Request
-from crypto_pipeline.collection.limits import LIMITS, UNNAMED_WAIT_S, Limits, Slots
+from crypto_pipeline.collection.limits import LIMITS, UNNAMED_WAIT_S, Limits, Room, Slot, Slots
+from crypto_pipeline.collection.redaction import Redactor
+from crypto_pipeline.collection.waits import wait_s
+from crypto_pipeline.text import storable
 
 CHUNK = 65_536
+
+LONGEST_ERROR = 200
+LONGEST_VALIDATOR = 500
+"""Characters; a longer ETag is not remembered."""
 
 _RETRIED = {502, 503, 504}
 _REDIRECTS = {301, 302, 303, 307, 308}
 _AGENT = "crypto-pipeline/0.1 (self-hosted data warehouse)"
+
+
+class _Permanent(ValueError):
+    """What asking again would bring again."""
 
 
 class Fetcher:
@@ -46,10 +59,10 @@ class Fetcher:
     ) -> None:
         self.limits = limits
         self.slots = Slots()
+        self.room = Room(limits.room, limits.small)
         self._upstream = upstream.rstrip("/") if upstream else None
-        values = (os.environ.get(name, "").strip() for name in key_names)
-        secrets = {form for value in values if value for form in (value, quote(value, safe=""))}
-        self._secrets = sorted(secrets, key=len, reverse=True)
+        keys = (os.environ.get(name, "").strip() for name in key_names)
+        self.redactor = Redactor([*keys, *_proxy_passwords()])
         self._session = requests.Session()
         adapter = HTTPAdapter(pool_connections=limits.connections, pool_maxsize=limits.connections)
         self._session.mount("https://", adapter)
@@ -58,7 +71,7 @@ class Fetcher:
         self._session.auth = lambda prepared: prepared
         self._session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
         self._session.headers.update(
-            {"User-Agent": _AGENT, "Accept-Encoding": "gzip, deflate", "Accept": "*/*"}
+            {"User-Agent": _AGENT, "Accept-Encoding": encoding.ACCEPTED, "Accept": "*/*"}
         )
 
     def __enter__(self) -> "Fetcher":
@@ -67,12 +80,6 @@ class Fetcher:
     def __exit__(self, *_: object) -> None:
         self._session.close()
 
-    def redact(self, text: str) -> str:
-        """The text without the value of any key."""
-        for secret in self._secrets:
-            text = text.replace(secret, "***")
-        return text
-
     def fetch(self, request: Request, *, retry: bool = True) -> Answer:
         """Ask, retrying what a retry can help; never raises for what the network does."""
         slot = self.slots.of(request.host)
@@ -80,7 +87,7 @@ class Fetcher:
         slot.take(request.gap)
         deadline = time.monotonic() + self.limits.deadline_s
         while True:
-            if (silence := slot.silence_s) > 0:
+            if silence := self._sit_out(slot, deadline):
                 return Answer(
                     429, b"", "", datetime.now(UTC), error="this host asked for a pause",
                     retry_after=silence, attempts=tuple(attempts),
@@ -89,11 +96,20 @@ class Fetcher:
             attempts.append(attempt)
             pause = self._pause(answer, len(attempts)) if retry else None
             if pause is None or time.monotonic() + pause >= deadline:
-                if answer.status in THROTTLED:
+                if answer.retry_after or answer.status in THROTTLED:
                     slot.silence(answer.retry_after or UNNAMED_WAIT_S)
                 return replace(answer, attempts=tuple(attempts))
+            self.room.give_back(answer.taken)
             time.sleep(pause)
             slot.take(request.gap)
+
+    def _sit_out(self, slot: Slot, deadline: float) -> float:
+        """Wait while a host wants silence; gives its seconds when that is too long."""
+        silence = slot.silence_s
+        if silence > self.limits.patience_s or time.monotonic() + silence >= deadline:
+            return silence
+        time.sleep(silence)
+        return 0.0
 
     def given_up(self, request: Request) -> Answer:
         """The answer to a request that outlived its deadline: an attempt that came to nothing."""
@@ -102,7 +118,7 @@ class Fetcher:
         attempt = Attempt(
             number=1,
             method=request.method,
-            url=self.redact(request.shown),
+            url=self._shown(request),
             status=None,
             error=error,
             bytes_received=0,
@@ -113,7 +129,7 @@ class Fetcher:
 
     def _pause(self, answer: Answer, made: int) -> float | None:
         """How long to wait before the next try, or None when a retry would not help."""
-        if made >= self.limits.attempts:
+        if made >= self.limits.attempts or answer.permanent:
             return None
         jitter = random.uniform(0.2, 0.5) * 2.0 ** (made - 1)
         if answer.status is None:
@@ -128,52 +144,70 @@ class Fetcher:
     def _exchange(self, request: Request, number: int, deadline: float) -> tuple[Answer, Attempt]:
         """Send once: what came, and the account of it."""
         started_at, clock = datetime.now(UTC), time.monotonic()
-        status = error = None
-        body, received = b"", 0
+        answer = Answer(None, b"", "", started_at)
         headers: Mapping[str, str] = {}
+        received = 0
         try:
             response = self._send(request, deadline)
             try:
-                status, headers = response.status_code, response.headers
-                body = self._read(response, request.max_bytes, deadline)
+                headers = response.headers
+                with self.room.reading() as reading:
+                    pieces = self._pieces(response, request.max_bytes, deadline)
+                    parts = []
+                    for piece in pieces:
+                        reading.take(len(piece), deadline)
+                        parts.append(piece)
+                    answer = self._whole(response, b"".join(parts), request, reading.taken)
             finally:
                 received = response.raw.tell()
                 response.close()
         except (requests.RequestException, HTTPError, OSError, ValueError) as problem:
-            status, body, error = None, b"", self.redact(_message(problem))
+            answer = replace(answer, error=self._error(problem), permanent=_is_permanent(problem))
         now = datetime.now(UTC)
         attempt = Attempt(
             number=number,
             method=request.method,
-            url=self.redact(request.shown),
-            status=status,
-            error=error,
+            url=self._shown(request),
+            status=answer.status,
+            error=answer.error,
             bytes_received=received,
             latency_ms=(time.monotonic() - clock) * 1000,
             started_at=started_at,
         )
-        return self._answer(status, body, headers, now, error), attempt
+        return replace(answer, received_at=now, retry_after=wait_s(headers, now)), attempt
 
-    def _answer(
-        self,
-        status: int | None,
-        body: bytes,
-        headers: Mapping[str, str],
-        received_at: datetime,
-        error: str | None,
+    def _whole(
+        self, response: requests.Response, body: bytes, request: Request, taken: int
     ) -> Answer:
-        for secret in self._secrets:
-            body = body.replace(secret.encode(), b"***")
+        """The answer of a response whose body was read to its end."""
+        headers = response.headers
         return Answer(
-            status=status,
-            body=body,
-            content_type=headers.get("Content-Type", ""),
-            received_at=received_at,
-            error=error,
-            retry_after=_retry_after(headers.get("Retry-After"), received_at),
-            etag=headers.get("ETag"),
-            last_modified=headers.get("Last-Modified"),
+            status=response.status_code,
+            body=self.redactor.body(body),
+            content_type=self.redactor.text(headers.get("Content-Type", "")),
+            received_at=datetime.now(UTC),
+            conditional=request.conditional,
+            taken=taken,
+            etag=self._validator(headers.get("ETag")),
+            last_modified=self._validator(headers.get("Last-Modified")),
         )
+
+    def _validator(self, value: str | None) -> str | None:
+        """A header to be sent back with the next request; None when that is better left alone."""
+        if (
+            not value
+            or len(value) > LONGEST_VALIDATOR
+            or not (value.isascii() and value.isprintable())
+        ):
+            return None
+        return value if self.redactor.text(value) == value else None
+
+    def _shown(self, request: Request) -> str:
+        return storable(self.redactor.text(request.shown))
+
+    def _error(self, problem: BaseException) -> str:
+        """One line about what went wrong. Redacted before it is cut: half a key is a key."""
+        return storable(self.redactor.text(_message(problem)), LONGEST_ERROR)
 
     def _with_key(self, request: Request) -> tuple[str, list[tuple[str, str]], dict[str, str]]:
         """The request's address and headers with the key put where it belongs."""
@@ -213,6 +247,7 @@ class Fetcher:
                 allow_redirects=False,
                 stream=True,
             )
+            self._bound_headers(response)
             location = response.headers.get("Location")
             if response.status_code not in _REDIRECTS or not location:
                 return response
@@ -222,7 +257,14 @@ class Fetcher:
             if secret_header and urlsplit(target).netloc != urlsplit(url).netloc:
                 headers.pop(secret_header, None)
             url, params = target, []
-        raise ValueError(f"more than {self.limits.redirects} redirects")
+        raise _Permanent(f"more than {self.limits.redirects} redirects")
+
+    def _bound_headers(self, response: requests.Response) -> None:
+        """Raises for more headers than any answer needs."""
+        size = sum(len(name) + len(value) for name, value in response.headers.items())
+        if size > self.limits.headers:
+            response.close()
+            raise _Permanent(f"headers of {size:,} bytes, more than {self.limits.headers:,}")
 
     def _address(self, url: str) -> str:
         if self._upstream is None:
@@ -232,10 +274,10 @@ class Fetcher:
         return f"{self._upstream}/{split.netloc}{split.path or '/'}{query}"
 
     def _allow_redirect(self, url: str, target: str) -> None:
-        """Raises ValueError for a redirect to another scheme or to a private address."""
+        """Raises for a redirect to another scheme or to a private address."""
         before, after = urlsplit(url), urlsplit(target)
         if after.scheme != before.scheme:
-            raise ValueError(f"redirected from {before.scheme} to {after.scheme}: not followed")
+            raise _Permanent(f"redirected from {before.scheme} to {after.scheme}: not followed")
         host = after.hostname or ""
         names = [host]
         if self._upstream is None:
@@ -243,47 +285,60 @@ class Fetcher:
             names += [str(info[4][0]) for info in found]
         for name in names:
             if _is_private(name):
-                raise ValueError(f"redirected to the private address {name}: not followed")
+                raise _Permanent(f"redirected to the private address {name}: not followed")
 
-    def _read(self, response: requests.Response, max_bytes: int, deadline: float) -> bytes:
+    def _pieces(
+        self, response: requests.Response, max_bytes: int, deadline: float
+    ) -> Iterator[bytes]:
         """The decompressed body, read as it comes so that a drip meets the deadline."""
-        parts: list[bytes] = []
         size = 0
-        while True:
-            part = response.raw.read1(CHUNK, decode_content=True)
-            if not part:
-                return b"".join(parts)
-            parts.append(part)
-            size += len(part)
+        raw = self._chunks(response, max_bytes, deadline)
+        for piece in encoding.decoded(raw, response.headers.get("Content-Encoding", "")):
+            size += len(piece)
             if size > max_bytes:
-                raise ValueError(f"the answer is larger than {max_bytes:,} bytes")
+                raise _Permanent(f"the answer is larger than {max_bytes:,} bytes")
+            yield piece
+
+    def _chunks(
+        self, response: requests.Response, max_bytes: int, deadline: float
+    ) -> Iterator[bytes]:
+        """The body as it is on the wire, bounded too: it need not grow when decompressed."""
+        left = max_bytes
+        while chunk := response.raw.read1(CHUNK, decode_content=False):
+            yield chunk
+            left -= len(chunk)
+            if left < 0:
+                raise _Permanent(f"the answer is larger than {max_bytes:,} bytes")
             if time.monotonic() > deadline:
                 raise TimeoutError(
                     f"the answer was not complete within {self.limits.deadline_s:g} s"
                 )
 
 
+def _proxy_passwords() -> list[str]:
+    """What a proxy's address in the environment holds that nobody else should see."""
+    return [unquote(urlsplit(url).password or "") for url in getproxies().values()]
+
+
+def _is_permanent(problem: BaseException) -> bool:
+    """Whether asking again would bring the same: a bad certificate, a refused redirect."""
+    cause: BaseException | None = problem
+    while cause is not None:
+        if isinstance(cause, _Permanent | ssl.SSLCertVerificationError):
+            return True
+        cause = cause.__cause__ or cause.__context__
+    return isinstance(problem, requests.exceptions.InvalidURL | requests.exceptions.InvalidHeader)
+
+
 def _message(problem: BaseException) -> str:
-    """One line about what went wrong, from the innermost cause that says something."""
+    """What went wrong, from the innermost cause that says something."""
     while True:
         cause = problem.__cause__ or problem.__context__
         if cause is None or isinstance(problem, TimeoutError):
             break
         problem = cause
-    text = " ".join(str(problem).split())[:200]
-    return f"{type(problem).__name__}: {text}" if text else type(problem).__name__
-
-
-def _retry_after(value: str | None, now: datetime) -> float | None:
-    """Seconds from a Retry-After header, given as seconds or as a date."""
-    if not value:
-        return None
-    try:
-        if value.strip().isdigit():
-            return float(value)
-        return max(0.0, (parsedate_to_datetime(value) - now).total_seconds())
-    except (ValueError, TypeError):
-        return None
+    text = " ".join(str(problem).split())
+    return f"{type(problem).__name__.lstrip('_')}: {text}" if text else type(problem).__name__
 
 
 def _is_private(name: str) -> bool:

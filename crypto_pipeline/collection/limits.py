@@ -1,18 +1,21 @@
-"""How long a request may take, how much is in flight at once, and what one host is owed.
+"""How long a request may take, how much is in memory at once, and what one host is owed.
 
-Owns: the bounds of a collection's requests, and the polite gap between two of one host.
+Owns: the bounds of a collection, the room for its answers, and the polite gap between two requests
+of one host.
 Must not know: how a request is sent.
 """
 
 import threading
 import time
 from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """The bounds of a collection's requests, in seconds unless they are counts.
+    """The bounds of a collection, in seconds unless they are counts or bytes.
 
     connect_s, read_s: for the connection, and between two parts of an answer.
     deadline_s: from the first byte sent to the last byte read, retries and pauses included.
@@ -24,6 +27,11 @@ class Limits:
     attempts: how often a request is sent when it fails. redirects: how many are followed.
     connections: requests in flight at once; most of a request is waiting, and a collection makes a
         thousand.
+    whole_s: from the first request until nobody is waited for any more.
+    read_body_s: for the rows of one answer. rows: made of all answers together.
+    room: bytes of answers, decompressed, between their first byte and their last row. small: an
+        answer up to that many bytes never waits for room.
+    headers: bytes of the headers of one answer.
     """
 
     connect_s: float = 6.0
@@ -35,6 +43,12 @@ class Limits:
     attempts: int = 3
     redirects: int = 4
     connections: int = 192
+    whole_s: float = 65.0
+    read_body_s: float = 10.0
+    rows: int = 120_000
+    room: int = 48_000_000
+    small: int = 128_000
+    headers: int = 256_000
 
 
 LIMITS = Limits()
@@ -96,3 +110,64 @@ class Slots:
     def of(self, host: str) -> Slot:
         with self._lock:
             return self._slots[host]
+
+
+class Room:
+    """The bytes of answers that may be in memory at once.
+
+    A big answer waits for room while it is read. The one that began to wait first always goes on,
+    so that one after the other is done: the room is exceeded by one answer at most.
+    """
+
+    def __init__(self, size: int, small: int) -> None:
+        self._size, self._small = size, small
+        self._used = 0
+        self._waiting: list[_Reading] = []
+        self._changed = threading.Condition()
+
+    @contextmanager
+    def reading(self) -> "Iterator[_Reading]":
+        """Room for one answer while it is read; what it took stays taken unless it fails."""
+        reading = _Reading(self)
+        try:
+            yield reading
+        except BaseException:
+            self.give_back(reading.taken)
+            raise
+        finally:
+            with self._changed:
+                if reading in self._waiting:
+                    self._waiting.remove(reading)
+                    self._changed.notify_all()
+
+    def give_back(self, taken: int) -> None:
+        """Free what an answer took, once nothing needs its bytes any more."""
+        with self._changed:
+            self._used -= taken
+            self._changed.notify_all()
+
+    def _take(self, reading: "_Reading", more: int, until: float) -> None:
+        with self._changed:
+            big = reading.taken + more > self._small
+            if big and reading not in self._waiting:
+                self._waiting.append(reading)
+            while big and self._used + more > self._size and self._waiting[0] is not reading:
+                left = until - time.monotonic()
+                if left <= 0:
+                    raise TimeoutError("no room beside the other answers of this collection")
+                self._changed.wait(left)
+            self._used += more
+            reading.taken += more
+
+
+class _Reading:
+    """One answer that is being read. taken: its bytes so far."""
+
+    def __init__(self, room: Room) -> None:
+        self._room = room
+        self.taken = 0
+
+    def take(self, more: int, until: float) -> None:
+        """Room for more bytes. Raises TimeoutError when there is none until then, a moment of
+        time.monotonic()."""
+        self._room._take(self, more, until)

@@ -87,6 +87,7 @@ def line(result: Result, collection: Collection, form: LogForm) -> str:
         "reason": result.reason,
         "records": result.records,
         "rows": len(result.rows),
+        "kept": collection.kept if result.rows else None,
         "left_out": result.left_out,
         "rejects": len(result.rejects),
         "bytes": result.bytes_received,

@@ -66,7 +66,7 @@ def _plan_pool(
             able.append(member)
             continue
         skipped.append((member, why))
-        if known and known.outcome in GOOD and now < known.next_allowed_at:
+        if known and known.outcome in GOOD and why.skip in ("not_due", "told_to_wait"):
             reason = f"the pool is not due: {member.id} answered lately"
             rest = Skipped("pool_not_due", reason)
             plan.skipped += [(m, why if m is member else rest) for m in members]

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
 from typing import get_args
 
+from crypto_pipeline import clock
 from crypto_pipeline.collection.exchange import Attempt
 from crypto_pipeline.sources.spec import Source
 from crypto_pipeline.tables import RateLimitUsage
@@ -97,10 +98,8 @@ class Quotas:
             if calls and used + calls > allowed:
                 start = window(period, at)
                 short = f", {calls} more are needed" if used < allowed else ""
-                until = "00:00 UTC"
-                if period == "month":
-                    end = window(period, start + timedelta(days=LONGEST_MONTH))
-                    until = f"{end.day} {end:%b} {until}"
+                days = 1 if period == "day" else LONGEST_MONTH
+                until = clock.said(window(period, start + timedelta(days=days)))
                 name = "daily" if period == "day" else "monthly"
                 reason = f"{name} quota: {used} of {allowed} calls used until {until}{short}"
                 return Skipped("over_quota", reason)

@@ -4,7 +4,7 @@ Owns: which row each fact becomes.
 Must not know: how rows are stored.
 """
 
-from crypto_pipeline.collection import backoff, pools, quotas
+from crypto_pipeline.collection import backoff, failures, pools, quotas
 from crypto_pipeline.collection.exchange import Attempt
 from crypto_pipeline.collection.extract import Reject
 from crypto_pipeline.collection.results import Collection, Result
@@ -20,9 +20,6 @@ from crypto_pipeline.tables import (
 )
 from crypto_pipeline.warehouse import Batch, Memory
 
-REJECTS_KEPT = 50
-"""Refused records of one endpoint that one collection keeps; data_collections has their number."""
-
 
 def batch(collection: Collection, memory: Memory, *, agree: bool) -> Batch:
     """Everything the collection writes: rows, and the rows about them.
@@ -35,14 +32,24 @@ def batch(collection: Collection, memory: Memory, *, agree: bool) -> Batch:
     made.add("", _usage(collection, memory))
     made.add("", _rotation(collection, memory))
     for result in collection.results:
+        try:
+            about = _about(result, collection, memory)
+        except Exception as problem:  # the wall: it costs this endpoint its rows, nobody else
+            result.lose(failures.of_ours(problem))
+            about = _about(result, collection, memory)
         made.add(result.endpoint.id, result.rows)
-        made.add("", [_attempt(result, attempt, collection.id) for attempt in result.attempts])
-        made.add("", [_outcome(result, collection)])
-        rejects = result.rejects[:REJECTS_KEPT]
-        made.add("", [_reject(result, reject, collection.id) for reject in rejects])
-        if result.asked:
-            made.add("", [_health(result, collection, memory)])
+        made.add("", about)
     return made
+
+
+def _about(result: Result, collection: Collection, memory: Memory) -> list[Row]:
+    """The rows about one endpoint, those of one table together."""
+    about: list[Row] = [_attempt(result, a, collection.id) for a in result.attempts]
+    about.append(_outcome(result, collection))
+    about += [_reject(result, reject, collection.id) for reject in result.rejects]
+    if result.asked:
+        about.append(_health(result, collection, memory))
+    return about
 
 
 # What the next collection has to know

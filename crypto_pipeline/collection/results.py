@@ -8,10 +8,11 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Self
+from typing import Literal, Self
 
 from crypto_pipeline.collection.exchange import Attempt
-from crypto_pipeline.collection.extract import Reject
+from crypto_pipeline.collection.extract import Rejects
+from crypto_pipeline.collection.failures import Failure
 from crypto_pipeline.groups import CollectionType
 from crypto_pipeline.sources.spec import Endpoint
 from crypto_pipeline.tables import Row
@@ -33,7 +34,7 @@ class Result:
     records: int = 0
     rows: list[Row] = field(default_factory=list)
     left_out: int = 0
-    rejects: list[Reject] = field(default_factory=list)
+    rejects: Rejects = field(default_factory=Rejects)
     bytes_received: int = 0
     latency_ms: float | None = None
     attempts: tuple[Attempt, ...] = ()
@@ -47,6 +48,12 @@ class Result:
     def of_skipped(cls, endpoint: Endpoint, skipped: Skipped) -> Self:
         """The result of an endpoint that is not asked."""
         return cls(endpoint, SKIPPED, skipped.reason, skipped.skip)
+
+    def lose(self, failure: Failure) -> None:
+        """Give up all that came: its account could not be made."""
+        self.outcome, self.reason = failure.outcome, failure.reason
+        self.records, self.rows, self.left_out, self.rejects = 0, [], 0, Rejects()
+        self.etag = self.last_modified = self.retry_after = None
 
     @property
     def asked(self) -> bool:
@@ -62,6 +69,8 @@ class Result:
         return self.skip in NOT_DUE
 
 
+Kept = Literal["database", "spool", "nowhere"]
+
 Progress = Callable[[Result, int, int], None]
 """Called for every endpoint as it ends, with how many are done and how many there are."""
 
@@ -70,8 +79,8 @@ Progress = Callable[[Result, int, int], None]
 class Collection:
     """What one collection came to.
 
-    stepped_aside: why nobody was asked, when another collection was running. unlogged: why the log
-    has no lines of it.
+    stepped_aside: why nobody was asked, when another collection was running. interrupted: the
+    signal that made it end early. unlogged: why the log has no lines of it.
     """
 
     id: str
@@ -80,11 +89,19 @@ class Collection:
     results: list[Result] = field(default_factory=list)
     receipt: Receipt = field(default_factory=Receipt)
     stepped_aside: str | None = None
+    interrupted: int | None = None
     unlogged: str | None = None
 
     def of(self, table: str) -> list[Result]:
         """The results of the endpoints that feed a table."""
         return [r for r in self.results if r.endpoint.model.table.name == table]
+
+    @property
+    def kept(self) -> Kept:
+        """Where the rows are, known when the collection was written."""
+        if self.receipt.spooled:
+            return "spool"
+        return "database" if self.receipt.committed_at or self.receipt.repeated else "nowhere"
 
     @property
     def asked(self) -> list[Result]:

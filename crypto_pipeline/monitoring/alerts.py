@@ -7,7 +7,8 @@ Must not know: Dagster.
 import logging
 import os
 import shutil
-from collections.abc import Iterable, Iterator, Sequence
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -15,10 +16,11 @@ from typing import Self
 
 from pydantic import TypeAdapter
 
-from crypto_pipeline import settings
+from crypto_pipeline import clock, settings
 from crypto_pipeline.sources import ENDPOINTS
 from crypto_pipeline.sources.spec import Endpoint
 from crypto_pipeline.tables import Alert, Row, SourceHealth, SystemMetrics
+from crypto_pipeline.tables.outcomes import FAULT
 from crypto_pipeline.tables.worker import AlertKind, Severity
 from crypto_pipeline.warehouse import (
     Connection,
@@ -42,6 +44,9 @@ MANY_COINS = 5
 MUCH_DISAGREEMENT = 0.25
 """A source disagrees when this part of its coins, and MANY_COINS of them, are off the median."""
 
+SILENCE = timedelta(hours=1)
+"""With schedules on somebody is asked every five minutes."""
+
 BIG_COINS = 20
 """Coins, by market capitalisation, whose price is looked at one by one."""
 
@@ -60,8 +65,10 @@ class Wrong:
 
 @dataclass(slots=True)
 class Cursor:
-    """What is known between two rounds: alerts that are open, those the file does not have yet, and
-    when metrics were taken and a drain was asked for last.
+    """What is known between two rounds: alerts that are open, those the file does not have yet,
+    when it was looked, and when metrics were taken and a drain was asked for last.
+
+    uptime_s: the system's own count of seconds then, which no change of the clock touches.
 
     Alerts live here and not in the file alone, so that a locked file is an alert too.
     """
@@ -70,6 +77,8 @@ class Cursor:
     unwritten: list[Alert] = field(default_factory=list)
     measured_at: datetime = datetime(1970, 1, 1, tzinfo=UTC)
     drained_at: datetime = datetime(1970, 1, 1, tzinfo=UTC)
+    looked_at: datetime | None = None
+    uptime_s: float | None = None
 
     @classmethod
     def read(cls, text: str | None) -> Self | None:
@@ -89,16 +98,27 @@ class Round:
     cursor: str = ""
 
 
-def check(warehouse: Warehouse, text: str | None, home: Path, *, collecting: bool) -> Round:
+Overdue = Callable[[datetime, datetime], bool]
+"""Whether a collection was due between two moments; asked of the time since anybody was asked."""
+
+
+def check(
+    warehouse: Warehouse,
+    text: str | None,
+    home: Path,
+    *,
+    collecting: bool,
+    overdue: Overdue | None = None,
+) -> Round:
     """Look once, from the cursor that `text` holds. Never raises for a file that cannot be read:
     that is one of the things to say.
 
     home: Dagster's folder. collecting: whether schedules are on; tables that nobody fills on
-    purpose are not stale.
+    purpose are not stale. overdue: with what a silence of everybody is judged.
     """
     now = datetime.now(UTC)
     cursor = Cursor.read(text)
-    wrong = list(_beside_the_file(warehouse))
+    wrong = [*_beside_the_file(warehouse), *_of_the_clock(cursor, now)]
     unknown: set[AlertKind] = set()
     metrics: list[SystemMetrics] = []
     try:
@@ -107,25 +127,42 @@ def check(warehouse: Warehouse, text: str | None, home: Path, *, collecting: boo
                 require_current(connection)
                 if cursor is None:
                     cursor = Cursor(open={_name(a): a for a in queries.open_alerts(connection)})
-                wrong += _in_the_file(connection, now, collecting=collecting)
-                if now - cursor.measured_at >= METRICS_EVERY:
+                wrong += _in_the_file(connection, now, collecting, overdue)
+                if _since(cursor.measured_at, now) >= METRICS_EVERY:
                     metrics.append(_measure(connection, warehouse, home, now))
     except (Locked, Outdated):
         unknown |= _IN_THE_FILE
     except (Damaged, TooNew) as problem:
         wrong.append(Wrong("database", str(warehouse.path), "critical", str(problem)))
         unknown |= _IN_THE_FILE - {"database"}
-    cursor = cursor or Cursor()
+    return _end(warehouse, cursor or Cursor(), wrong, unknown, metrics, now)
+
+
+def _end(
+    warehouse: Warehouse,
+    cursor: Cursor,
+    wrong: Sequence[Wrong],
+    unknown: set[AlertKind],
+    metrics: Sequence[SystemMetrics],
+    now: datetime,
+) -> Round:
+    """Compare with what was wrong before, tell whom it concerns, and write it down."""
     found = _compare(cursor, wrong, unknown, now)
     _send(cursor, found, now)
     for row in metrics:
         row.open_alerts = len(cursor.open)
     _write(warehouse, cursor, metrics)
-    if not unknown and warehouse.waiting() and now - cursor.drained_at >= DRAIN_EVERY:
+    cursor.looked_at, cursor.uptime_s = now, _uptime_s()
+    if not unknown and warehouse.waiting() and _since(cursor.drained_at, now) >= DRAIN_EVERY:
         cursor.drained_at = now
         found.drain = True
     found.cursor = cursor.write()
     return found
+
+
+def _since(moment: datetime, now: datetime) -> timedelta:
+    """How long ago that was; for ever, when it is dated ahead."""
+    return timedelta.max if clock.ahead(moment, now) else now - moment
 
 
 def _name(about: "Alert | Wrong") -> str:
@@ -243,30 +280,89 @@ def _beside_the_file(warehouse: Warehouse) -> Iterator[Wrong]:
             )
 
 
+def _of_the_clock(cursor: Cursor | None, now: datetime) -> Iterator[Wrong]:
+    """A clock that was set: against the last look, and against the system's count of seconds."""
+    if cursor is None or cursor.looked_at is None:
+        return
+    went = now - cursor.looked_at
+    uptime_s = _uptime_s()
+    expected = timedelta()
+    if uptime_s is not None and cursor.uptime_s is not None and uptime_s >= cursor.uptime_s:
+        expected = timedelta(seconds=uptime_s - cursor.uptime_s)
+    elif went >= -clock.AHEAD:
+        return  # nobody counted meanwhile: the machine may have been off
+    if abs(went - expected) > clock.AHEAD:
+        yield Wrong(
+            "clock",
+            "set",
+            "warning",
+            f"it went from {clock.said(cursor.looked_at)} to {clock.said(now)} while "
+            f"{expected.total_seconds():,.0f} s passed",
+        )
+
+
+def _uptime_s() -> float | None:
+    """Seconds since the machine started, its sleep included; None where no system call tells."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME) if hasattr(time, "CLOCK_BOOTTIME") else None
+
+
 _IN_THE_FILE: frozenset[AlertKind] = frozenset(
-    {"stale_table", "open_circuit", "many_rejects", "price_disagreement", "database"}
+    {
+        *("stale_table", "open_circuit", "many_rejects", "price_disagreement", "database"),
+        *("fault", "not_asking", "clock"),
+    }
 )
 """The kinds of which nothing is known while the file cannot be read."""
 
 
-def _in_the_file(connection: Connection, now: datetime, *, collecting: bool) -> Iterator[Wrong]:
+def _in_the_file(
+    connection: Connection, now: datetime, collecting: bool, overdue: Overdue | None
+) -> Iterator[Wrong]:
     """What the file says of tables, endpoints and prices."""
     if not queries.has(connection, SourceHealth.table.name):
         return
     states = [s for s in queries.endpoint_states(connection) if s.endpoint in ENDPOINTS]
+    yield from _ahead(states, now)
     if collecting:
         yield from _stale(states, now)
+    if collecting and overdue:
+        yield from _silent(states, now, overdue)
     for state in states:
+        if state.outcome == FAULT:
+            yield Wrong("fault", state.endpoint, "critical", f"{state.reason}")
         if state.circuit == "open":
             yield Wrong(
                 "open_circuit",
                 state.endpoint,
                 "warning",
                 f"{state.outcome}: {state.reason}; "
-                f"resting until {state.next_allowed_at:%d %b %H:%M} UTC",
+                f"resting until {clock.said(state.next_allowed_at)}",
             )
     yield from _rejects(connection, now)
     yield from _disagreements(connection)
+
+
+def _ahead(states: Sequence[queries.EndpointState], now: datetime) -> Iterator[Wrong]:
+    """Endpoints that were asked at a time that is still to come."""
+    ahead = [state.asked_at for state in states if clock.ahead(state.asked_at, now)]
+    if ahead:
+        yield Wrong(
+            "clock",
+            "ahead",
+            "warning",
+            f"{len(ahead)} endpoints were asked later than now, the last at "
+            f"{clock.said(max(ahead))}: this clock is wrong or was; they count as never asked",
+        )
+
+
+def _silent(
+    states: Sequence[queries.EndpointState], now: datetime, overdue: Overdue
+) -> Iterator[Wrong]:
+    """Nobody asked anybody, though schedules are on."""
+    last = max((s.asked_at for s in states if not clock.ahead(s.asked_at, now)), default=None)
+    if last and now - last > SILENCE and overdue(last, now):
+        message = f"nothing was asked since {clock.said(last)}"
+        yield Wrong("not_asking", "schedules", "critical", message)
 
 
 def _stale(states: Sequence[queries.EndpointState], now: datetime) -> Iterator[Wrong]:
@@ -279,11 +375,11 @@ def _stale(states: Sequence[queries.EndpointState], now: datetime) -> Iterator[W
     for table, feeding in fed.items():
         interval = min(endpoint.min_interval for endpoint, _ in feeding)
         patience = max(feeding[0][0].model.table.group.stale, 2 * interval)
-        last = max((at for _, at in feeding if at), default=None)
+        last = max((at for _, at in feeding if at and not clock.ahead(at, now)), default=None)
         if last is None:
             yield Wrong("stale_table", table, "critical", "no source has ever answered well")
         elif now - last > patience:
-            message = f"no source has answered well since {last:%d %b %H:%M} UTC"
+            message = f"no source has answered well since {clock.said(last)}"
             yield Wrong("stale_table", table, "critical", message)
 
 

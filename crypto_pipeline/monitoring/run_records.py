@@ -15,7 +15,7 @@ from typing import Self
 import dagster as dg
 from pydantic import TypeAdapter
 
-from crypto_pipeline import settings
+from crypto_pipeline import clock, settings
 from crypto_pipeline.groups import SCHEDULED
 from crypto_pipeline.monitoring import dagster_instance
 from crypto_pipeline.monitoring.snapshot import JOB_OF, Run, Tick
@@ -69,6 +69,14 @@ class Cursor:
     def write(self) -> str:
         return TypeAdapter(type(self)).dump_json(self).decode()
 
+    def doubt(self, now: datetime) -> None:
+        """Forget what lies ahead of the clock: nothing new would ever come after it. What is found
+        again is written over."""
+        day_ago = now - timedelta(days=1)
+        self.runs = day_ago if clock.ahead(self.runs, now) else self.runs
+        self.failures = day_ago if clock.ahead(self.failures, now) else self.failures
+        self.settled = {n: at for n, at in self.settled.items() if not clock.ahead(at, now)}
+
 
 def write_run_records(instance: dg.DagsterInstance, warehouse: Warehouse, text: str | None) -> str:
     """Mark dead runs failed, write what is new since the cursor, and give the new cursor.
@@ -77,6 +85,7 @@ def write_run_records(instance: dg.DagsterInstance, warehouse: Warehouse, text: 
     """
     dagster_instance.fail_dead_runs(instance, warehouse.died)
     cursor = Cursor.read(text)
+    cursor.doubt(datetime.now(UTC))
     rows: list[Row] = [
         *_runs(instance, cursor),
         *_failed_ticks(instance, cursor),

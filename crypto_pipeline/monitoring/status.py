@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from crypto_pipeline import settings
+from crypto_pipeline import clock, settings
 from crypto_pipeline.groups import BOTH, GROUPS, SCHEDULED, CollectionType, Group
 from crypto_pipeline.monitoring.snapshot import Run, Schedule, Sensor, Snapshot
 from crypto_pipeline.tables import Alert
@@ -251,7 +251,7 @@ def _of_the_daemon(snapshot: Snapshot) -> Iterable[str]:
         last = max(snapshot.heartbeats.values(), default=None)
         yield (
             "the daemon is not running"
-            + (f": it was last heard of at {last:%d %b %H:%M:%S} UTC" if last else "")
+            + (f": it was last heard of at {clock.said(last)}" if last else "")
             + "; `make dev` starts it"
         )
     off = [schedule.name for schedule in snapshot.collecting if not schedule.on]
@@ -267,8 +267,10 @@ def _of_the_collections(snapshot: Snapshot, facts: WorkerFacts) -> Iterable[str]
             yield f"the last {group.name} collection failed: run {latest.id}"
         if count.last is None:
             yield f"no {group.name} collection has ended yet"
+        elif clock.ahead(count.last, snapshot.at):
+            yield f"the last {group.name} collection is dated ahead: {clock.said(count.last)}"
         elif snapshot.at - count.last > _patience(group, snapshot.collecting):
-            yield f"the last {group.name} collection ended at {count.last:%d %b %H:%M:%S} UTC"
+            yield f"the last {group.name} collection ended at {clock.said(count.last)}"
 
 
 def _patience(group: Group, schedules: Iterable[Schedule]) -> timedelta:

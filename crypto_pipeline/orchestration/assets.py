@@ -11,6 +11,7 @@ from typing import Any
 import dagster as dg
 
 from crypto_pipeline.collection.collect import collect
+from crypto_pipeline.collection.interrupts import Interrupted
 from crypto_pipeline.collection.results import Collection, Progress, Result, skip_counts
 from crypto_pipeline.groups import BOTH, CollectionType
 from crypto_pipeline.monitoring.dagster_instance import run_id_of, without_remark_on_outputs
@@ -105,10 +106,12 @@ def build_assets(progress: Progress | None = None, done: Done | None = None) -> 
     ) -> Iterator[Event]:
         checks = {key.asset_key.to_user_string() for key in context.selected_asset_check_keys}
         models = _selected(context)
-        collection = _collect(run_id_of(context), models, config, warehouse.warehouse, progress)
-        if done:
-            done(collection)
-        _log(context, collection)
+        try:
+            collection = _collect(run_id_of(context), models, config, warehouse.warehouse, progress)
+        except Interrupted as interrupted:
+            _tell(context, interrupted.collection, done)
+            raise
+        _tell(context, collection, done)
         if collection.failed:
             raise dg.Failure(collection.failed, allow_retries=False)
         without_remark_on_outputs(context)
@@ -143,6 +146,13 @@ def _collect(
             )
         except WarehouseError as problem:
             raise dg.Failure(str(problem), allow_retries=False) from None
+
+
+def _tell(context: dg.AssetExecutionContext, collection: Collection, done: Done | None) -> None:
+    """What a collection came to, to who listens and to the run's log."""
+    if done:
+        done(collection)
+    _log(context, collection)
 
 
 def _type_of(models: list[type[Row]]) -> CollectionType:
@@ -273,4 +283,6 @@ def _metadata(model: type[Row], collection: Collection, fed: list[Result]) -> di
 
 
 def _cell(text: str | None) -> str:
-    return (text or "").replace("|", "\\|").replace("\n", " ")[:200]
+    """Text of a source's as code: the UI shows it as it is, and obeys none of it."""
+    plain = " ".join((text or "").split()).replace("|", "\\|").replace("`", "'")
+    return f"`{plain[:200]}`" if plain else ""

@@ -10,7 +10,7 @@ from typing import Any
 
 import dagster as dg
 
-from crypto_pipeline import settings
+from crypto_pipeline import clock, settings
 from crypto_pipeline.groups import BOTH, COLLECTION_JOBS, GROUPS, UI, Group
 from crypto_pipeline.monitoring import dagster_instance
 from crypto_pipeline.tables import MarketPrice
@@ -50,15 +50,15 @@ def why_not_start(instance: dg.DagsterInstance, job_name: str) -> str | None:
 
     A run that died without saying so (the machine went down, the process was killed) is marked
     failed, so that it silences nothing: one that had its lock at once, any other when it has been
-    going for longer than TIME_LIMIT.
+    going for longer than TIME_LIMIT, or is dated ahead of the clock: it would be going for ever.
     """
     dagster_instance.fail_dead_runs(instance, Warehouse(settings.database()).died, job_name)
     now = datetime.now(UTC)
     for run in dagster_instance.open_runs(instance, job_name):
         age = now - run.created_at
-        if age <= TIME_LIMIT:
+        if age <= TIME_LIMIT and not clock.ahead(run.created_at, now):
             return f"run {run.id} of {job_name} is still going"
-        reason = f"still {run.status} after {age}, the limit is {TIME_LIMIT}"
+        reason = f"still {run.status} since {clock.said(run.created_at)}, the limit is {TIME_LIMIT}"
         dagster_instance.fail_run(instance, run.id, reason)
     return None
 
@@ -116,6 +116,8 @@ def first_collection(context: dg.SensorEvaluationContext) -> dg.RunRequest | dg.
 def overdue(since: datetime, now: datetime) -> bool:
     """Whether prices of then are stale now, and their schedule was due twice in between: nights
     and week-ends that a user's cron leaves out are no reason to collect."""
+    if clock.ahead(since, now):
+        return True
     ticks = dagster_instance.ticks_after(settings.cron(UI), since)
     next(ticks)
     return now - since >= UI.stale and now >= next(ticks)

@@ -15,6 +15,7 @@ from crypto_pipeline.monitoring import alerts, run_records
 from crypto_pipeline.monitoring.dagster_instance import home_of, open_runs, take_snapshot
 from crypto_pipeline.monitoring.snapshot import DRAIN
 from crypto_pipeline.orchestration.resources import WarehouseResource
+from crypto_pipeline.orchestration.schedules import overdue
 from crypto_pipeline.warehouse import Locked, Warehouse, WarehouseError
 
 log = logging.getLogger(__name__)  # the context's log would leave a file a tick
@@ -77,7 +78,9 @@ def drain_spool() -> None:
 def check_alerts(context: dg.SensorEvaluationContext) -> dg.RunRequest | dg.SkipReason:
     instance = context.instance
     collecting = any(schedule.on for schedule in take_snapshot(instance).collecting)
-    found = alerts.check(_warehouse(), context.cursor, home_of(instance), collecting=collecting)
+    found = alerts.check(
+        _warehouse(), context.cursor, home_of(instance), collecting=collecting, overdue=overdue
+    )
     context.update_cursor(found.cursor)
     for alert in found.opened:
         log.warning("%s: %s %s: %s", alert.severity, alert.kind, alert.subject, alert.message)

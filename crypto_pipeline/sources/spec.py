@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 
 from crypto_pipeline.sources.values import article, rpc_results
 from crypto_pipeline.tables import NewsArticle, Row
+from crypto_pipeline.tables.outcomes import Outcome
 
 MAJORS = ("BTC", "ETH", "BNB", "SOL", "XRP", "DOGE", "ADA", "TRX", "LINK", "AVAX")
 """Coins that endpoints asked coin by coin are asked for, unless the universe is a list."""
@@ -20,7 +21,7 @@ MAJORS = ("BTC", "ETH", "BNB", "SOL", "XRP", "DOGE", "ADA", "TRX", "LINK", "AVAX
 GAP_S = 0.1
 """The least seconds between two requests to a host, where a source does not say more."""
 
-MAX_BYTES = 32_000_000
+MAX_BYTES = 16_000_000
 """The most of an answer that is read, decompressed, where an endpoint does not say otherwise."""
 
 NAME = re.compile(r"[a-z][a-z0-9_]*")
@@ -133,7 +134,8 @@ def filled(value: Any, ask: Ask, at: datetime) -> Any:
 class Source:
     """A product that answers.
 
-    `aliases` are tickers this source writes its own way; `gap` is the least number of seconds
+    `aliases` are tickers this source writes its own way; `codes` are its own codes of errors that
+    stand for throttled, refused or unreachable; `gap` is the least number of seconds
     between two requests to one of its hosts; `per_day` and `per_month` are the requests its free
     tier allows, for the key or the address.
     """
@@ -144,6 +146,7 @@ class Source:
     key: Key | None = None
     headers: Mapping[str, str] = field(default_factory=dict)
     aliases: Mapping[str, str] = field(default_factory=dict)
+    codes: Mapping[str, Outcome] = field(default_factory=dict)
     gap: float = GAP_S
     terms: str | None = None
     per_day: int | None = None

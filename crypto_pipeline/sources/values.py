@@ -15,6 +15,8 @@ from statistics import median
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
+from crypto_pipeline.text import without_controls
+
 STABLECOINS = ("USDT", "USDC", "FDUSD", "DAI", "PYUSD")
 """Large stablecoins pegged closely to the dollar: the quotes of an exchange without dollars."""
 
@@ -33,6 +35,9 @@ FIVE_MINUTES = {"interval": "5m"}
 QUARTER_HOUR = {"interval": "15m"}
 HOUR = {"interval": "1h"}
 
+LONGEST_TICKER = 200
+"""Characters, blanks and all, before anything is made of them."""
+
 _SPLIT = re.compile(r"[-_/:]")
 _LOT = re.compile(r"(10{3,}|1M|k)(?=[A-Z]{2})")
 _TICKERS = {"XBT": "BTC", "XXBT": "BTC", "XDG": "DOGE", "XXDG": "DOGE"}
@@ -40,7 +45,11 @@ _EARLIEST = datetime(2009, 1, 3, tzinfo=UTC)
 
 
 class SourceMessage(Exception):
-    """The source answered with a message instead of records."""
+    """The source answered with a message instead of records, and perhaps with a code."""
+
+    def __init__(self, message: str, code: Any = None) -> None:
+        super().__init__(message)
+        self.code = code
 
 
 class WrongShape(KeyError):
@@ -166,8 +175,8 @@ def _plausible(found: datetime, value: Any) -> datetime:
 
 def ticker_name(symbol: Any, aliases: Mapping[str, str] | None = None) -> str:
     """The canonical ticker: upper case, with the source's and the trade's own spellings undone."""
-    if not isinstance(symbol, str):
-        raise TypeError(f"{symbol!r} is not a ticker")
+    if not isinstance(symbol, str) or len(symbol) > LONGEST_TICKER:
+        raise TypeError(f"{symbol!r:.80} is not a ticker")
     upper = _upper(symbol)
     return aliases[upper] if aliases and upper in aliases else _TICKERS.get(upper, upper)
 
@@ -337,11 +346,22 @@ def evm_gas(price: Any, history: Any = None) -> dict[str, Any]:
 # Words
 
 
-_HIDDEN = re.compile(r"<(script|style)\b.*?</\1\s*>", re.I | re.S)
-_TAG = re.compile(r"<!--.*?-->|</?[a-z!?][^>]*>", re.I | re.S)
+_HIDDEN = tuple(
+    (re.compile(begin, re.I), re.compile(end, re.I))
+    for begin, end in (
+        (r"<!--", r"-->"),
+        (r"<script\b", r"</script\s*>"),
+        (r"<style\b", r"</style\s*>"),
+    )
+)
+_TAG = re.compile(r"</?[a-z!?][^<>]*>", re.I)
 _TRACKING = re.compile(
     r"utm_|(?:fbclid|gclid|mc_cid|mc_eid|ref|cmpid|guccounter)=|source=rss", re.I
 )
+
+
+LONGEST_PROSE = 100_000
+"""Characters of a text that are looked at."""
 
 
 def plain(text: Any, limit: int = 2000) -> str | None:
@@ -351,10 +371,25 @@ def plain(text: Any, limit: int = 2000) -> str | None:
     """
     if not text:
         return None
-    words = str(text)
+    words = str(text)[:LONGEST_PROSE]
     for _ in range(2):
-        words = html.unescape(_TAG.sub(" ", _HIDDEN.sub(" ", words)))
-    return " ".join(words.split())[:limit].rstrip() or None
+        for begin, end in _HIDDEN:
+            words = _cut_out(words, begin, end)
+        words = html.unescape(_TAG.sub(" ", words))
+    return " ".join(without_controls(words).split())[:limit].rstrip() or None
+
+
+def _cut_out(text: str, begin: re.Pattern[str], end: re.Pattern[str]) -> str:
+    """The text without what lies between a beginning and its end; one without an end stays.
+
+    In one pass: an expression for the whole would try every beginning anew.
+    """
+    kept = []
+    place = 0
+    while (first := begin.search(text, place)) and (last := end.search(text, first.end())):
+        kept += [text[place : first.start()], " "]
+        place = last.end()
+    return "".join([*kept, text[place:]]) if kept else text
 
 
 def canonical_url(url: str) -> str:
@@ -500,6 +535,7 @@ def rpc_results(names: list[str]) -> Callable[[Any], Iterable[Any]]:
 
     Raises SourceMessage with the node's words when a call failed.
     """
+    calls = {key: name for place, name in enumerate(names, 1) for key in (place, str(place))}
 
     def records(body: Any) -> Iterable[Any]:
         answers = body if isinstance(body, list) else [body]
@@ -508,9 +544,12 @@ def rpc_results(names: list[str]) -> Callable[[Any], Iterable[Any]]:
             if isinstance(answer, Mapping) and answer.get("error"):
                 error = answer["error"]
                 words = error.get("message") if isinstance(error, Mapping) else error
-                raise SourceMessage(f"JSON-RPC error: {words or error}")
-            number_of_call = int(answer.get("id") or 1)
-            results[names[number_of_call - 1]] = answer["result"]
+                code = error.get("code") if isinstance(error, Mapping) else None
+                raise SourceMessage(f"JSON-RPC error: {words or error}", code)
+            call = answer.get("id", 1)
+            if call not in calls:
+                raise WrongShape(f"an answer to call {call!r:.40}, which was not made")
+            results[calls[call]] = answer["result"]
         lacking = [name for name in names if name not in results]
         if lacking:
             raise WrongShape(f"no answer to {', '.join(lacking)}")

@@ -12,6 +12,7 @@ from crypto_pipeline.tables.spec import (
     Symbol,
     Text,
     Time,
+    Words,
     column,
     optional,
     words_of,
@@ -43,9 +44,9 @@ class ConnectionAttempt(
     source: Text = column("Name of the source")
     attempt: Count = column("1 for the first try, 2 for the first retry, …")
     method: Text = column("GET or POST")
-    url: Text = column("Address asked, secrets replaced")
+    url: Words = column("Address asked, secrets replaced")
     status: Count | None = optional("HTTP status, NULL when no answer came")
-    error: Text | None = optional("What went wrong on the way, NULL when an answer came")
+    error: Words | None = optional("What went wrong on the way, NULL when an answer came")
     bytes_received: Count = column("Body as it came over the wire", unit="bytes")
     latency_ms: Amount = column("From the request to the last byte", unit="ms", decimals=1)
     started_at: Time = column("When the request was sent")
@@ -73,7 +74,7 @@ class DataCollection(
     skip: Skip | None = optional(
         f"Why it was not asked, when the outcome is {SKIPPED}: {words_of(Skip)}"
     )
-    reason: Text | None = optional("Why, in words, when the outcome is not ok")
+    reason: Words | None = optional("Why, in words, when the outcome is not ok")
     records: Count = column("Records in the answer")
     rows: Count = column("Records that became rows")
     left_out: Count = column("Records left out on purpose: other quotes, unfinished candles, …")
@@ -92,15 +93,18 @@ class SourceHealth(Row, table="source_health", write="upsert", key=("endpoint",)
     endpoint: Text = column("Endpoint, source.table or source.table.variant")
     source: Text = column("Name of the source")
     outcome: Outcome = column("How it ended when it was asked last")
-    reason: Text | None = optional("Why, when the outcome is not ok")
+    reason: Words | None = optional("Why, when the outcome is not ok")
     circuit: Circuit = column("closed (asked when due) or open (resting after failures)")
     consecutive_failures: Count = column("Failures since the last success")
     asked_at: Time = column("When it was asked last")
     succeeded_at: Time | None = optional("When it answered well last")
+    answered_at: Time | None = optional(
+        "When it last sent a whole answer: a day later it is asked for one, changed or not"
+    )
     next_allowed_at: Time = column("Not asked before this time by a schedule")
     told_to_wait_until: Time | None = optional("Not asked before this time by anyone")
-    etag: Text | None = optional("For the next conditional request")
-    last_modified: Text | None = optional("For the next conditional request")
+    etag: Words | None = optional("For the next conditional request")
+    last_modified: Words | None = optional("For the next conditional request")
 
 
 class RejectedRow(
@@ -118,9 +122,9 @@ class RejectedRow(
     endpoint: Text = column("Endpoint it came from")
     source: Text = column("Name of the source")
     feeds: Text = column("Table it was meant for")
-    field: Text | None = optional("Column that refused the value, where it was one")
-    reason: Text = column("Why it was refused")
-    record: Text = column("The record as it came, as JSON, cut at 2,000 characters")
+    field: Words | None = optional("Column that refused the value, where it was one")
+    reason: Words = column("Why it was refused")
+    record: Words = column("The record as it came, as JSON, cut at 2,000 characters")
     rejected_at: Time = column("When")
     collection_id: Text = column("The collection (Dagster run) that refused it")
 

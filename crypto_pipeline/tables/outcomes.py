@@ -8,11 +8,22 @@ from dataclasses import dataclass
 from typing import Literal
 
 Outcome = Literal[
-    "ok", "unchanged", "empty", "throttled", "refused", "unreachable", "changed", "skipped"
+    "ok",
+    "unchanged",
+    "empty",
+    "throttled",
+    "refused",
+    "unreachable",
+    "changed",
+    "fault",
+    "skipped",
 ]
 
 SKIPPED: Outcome = "skipped"
 """The outcome of an endpoint that was not asked; then `skip` says why."""
+
+FAULT: Outcome = "fault"
+"""The outcome of an endpoint whose answer was lost by a fault of ours; nobody else loses by it."""
 
 GOOD: frozenset[Outcome] = frozenset({"ok", "unchanged", "empty"})
 """Outcomes of a source that works; after any other an endpoint rests longer and longer."""
@@ -28,6 +39,8 @@ Skip = Literal[
     "over_quota",
     "unlisted",
     "stepped_aside",
+    "out_of_time",
+    "interrupted",
 ]
 
 NOT_DUE: frozenset[Skip] = frozenset({"not_due", "pool_not_due", "slow_host"})
@@ -44,6 +57,8 @@ SKIPS: Mapping[Skip, str] = {
     "over_quota": "have used up what their source allows",
     "unlisted": "list none of the wanted coins",
     "stepped_aside": "were left to another collection that is running",
+    "out_of_time": "were not reached in the time that a collection has",
+    "interrupted": "were not waited for: the collection was interrupted",
 }
 """What is said of endpoints that were not asked, after their number."""
 

@@ -3,7 +3,7 @@
 from typing import Literal
 
 from crypto_pipeline.tables.outcomes import Outcome
-from crypto_pipeline.tables.spec import Count, Row, Text, Time, column, optional, words_of
+from crypto_pipeline.tables.spec import Count, Row, Text, Time, Words, column, optional, words_of
 
 Period = Literal["day", "month"]
 """What a quota is for, in UTC."""
@@ -41,7 +41,7 @@ class RotationState(Row, table="rotation_state", write="upsert", key=("pool",)):
     endpoint: Text | None = optional("Member that answered last, NULL when none ever did")
     since: Time | None = optional("Since when it has been that one")
     outcome: Outcome = column("How the member asked last ended")
-    reason: Text | None = optional("Why, when the outcome is not ok")
+    reason: Words | None = optional("Why, when the outcome is not ok")
     asked_at: Time = column("When the pool was asked last")
 
 
@@ -51,7 +51,7 @@ class RotationChange(Row, table="rotation_history", time="changed_at", key=()):
     pool: Text = column("Name of the pool")
     from_endpoint: Text | None = optional("Member that answered before, NULL the first time")
     to_endpoint: Text = column("Member that answers now")
-    reason: Text = column("How the one before failed, or that an earlier choice is healthy again")
+    reason: Words = column("How the one before failed, or that an earlier choice is healthy again")
     changed_at: Time = column("When")
     collection_id: Text = column("The collection (Dagster run) in which it changed")
 

@@ -10,10 +10,19 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Annotated, Any, ClassVar, Literal, Union, get_args, get_origin
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, JsonValue, Strict
+from pydantic import (
+    AwareDatetime,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    JsonValue,
+    Strict,
+)
 from pydantic.fields import FieldInfo
 
 from crypto_pipeline.groups import Group
+from crypto_pipeline.text import LONGEST, STORABLE, storable
 
 Write = Literal["append", "insert", "upsert", "replace"]
 """append: every row; insert: rows whose key is new; upsert: new or changed; replace: the whole."""
@@ -21,8 +30,10 @@ Write = Literal["append", "insert", "upsert", "replace"]
 Fill = Literal["source", "observed_at", "collection_id"]
 """What the engine puts into a column when a source's row function leaves it out."""
 
-Text = Annotated[str, Field(min_length=1)]
-Symbol = Annotated[str, Field(min_length=1, max_length=40, pattern=r"^[^\sa-z]+$")]
+Text = Annotated[str, Field(min_length=1, max_length=LONGEST, pattern=STORABLE)]
+Words = Annotated[str, BeforeValidator(storable), Field(min_length=1)]
+"""What the pipeline itself says, or quotes: made storable, never refused."""
+Symbol = Annotated[str, Field(min_length=1, max_length=40, pattern=r"^[^\sa-z\p{Cc}]+$")]
 Number = Annotated[float, Field(allow_inf_nan=False)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Amount = Annotated[float, Field(ge=0, allow_inf_nan=False)]

@@ -8,13 +8,26 @@ from datetime import timedelta
 from typing import Literal
 
 from crypto_pipeline.groups import CollectionType
-from crypto_pipeline.tables.spec import Amount, Count, Row, Text, Time, column, optional, words_of
+from crypto_pipeline.tables.spec import (
+    Amount,
+    Count,
+    Row,
+    Text,
+    Time,
+    Words,
+    column,
+    optional,
+    words_of,
+)
 
 AlertKind = Literal[
     "stale_table",
     "open_circuit",
     "many_rejects",
     "price_disagreement",
+    "fault",
+    "not_asking",
+    "clock",
     "waiting_spool",
     "disk_full",
     "database",
@@ -69,7 +82,7 @@ class FailureLog(
     kind: Text = column("run, schedule or sensor")
     name: Text = column("Job, schedule or sensor that failed")
     run_id: Text | None = optional("The run, where it was one")
-    message: Text = column("What was said")
+    message: Words = column("What was said")
     failed_at: Time = column("When")
 
 
@@ -83,9 +96,9 @@ class Alert(
     """One thing that was or is wrong: opened once, closed when it is over."""
 
     kind: AlertKind = column(words_of(AlertKind))
-    subject: Text = column("The table, endpoint, source, coin or path it is about")
+    subject: Words = column("The table, endpoint, source, coin or path it is about")
     severity: Severity = column("critical (data is lost or missing) or warning")
-    message: Text = column("What is wrong, as it was when it was opened")
+    message: Words = column("What is wrong, as it was when it was opened")
     opened_at: Time = column("When it was first seen")
     closed_at: Time | None = optional("When it was over, NULL while it lasts")
     notified_at: Time | None = optional("When CRYPTO_PIPELINE_ALERT_URL was told of it")
@@ -148,5 +161,5 @@ class ScheduleCompliance(
         f"{words_of(TickOutcome)}. late: by more than a minute; launched: its run has not begun; "
         "missed: no daemon was running"
     )
-    reason: Text | None = optional("Why, when no run was launched")
+    reason: Words | None = optional("Why, when no run was launched")
     run_id: Text | None = optional("The run it launched")

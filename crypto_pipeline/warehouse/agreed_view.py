@@ -22,7 +22,7 @@ JUDGE = f"""
 CREATE OR REPLACE TEMP TABLE stage_judged AS
 WITH recent AS (
     SELECT * EXCLUDE (collection_id) FROM market_prices
-    WHERE timestamp > $now - INTERVAL {RECENT_MINUTES} MINUTE
+    WHERE timestamp > $now - INTERVAL {RECENT_MINUTES} MINUTE AND timestamp <= $now
     QUALIFY row_number() OVER (
         PARTITION BY source, source_id, quote ORDER BY timestamp DESC) = 1
 ),
@@ -63,7 +63,8 @@ FROM (
 )
 GROUP BY symbol;
 DELETE FROM agreed_ranges
-WHERE hour = date_trunc('hour', $now) OR hour < $now - INTERVAL {RANGE_HOURS + 1} HOUR;
+WHERE hour = date_trunc('hour', $now) OR hour < $now - INTERVAL {RANGE_HOURS + 1} HOUR
+    OR hour > $now;
 INSERT INTO agreed_ranges BY NAME SELECT * FROM stage_ranges
 """
 
@@ -110,4 +111,4 @@ QUALIFY row_number() OVER (PARTITION BY source, source_id ORDER BY market_cap DE
 STATEMENTS = tuple(
     statement.strip() for text in (JUDGE, RANGE, AGREE) for statement in text.split(";")
 )
-"""In order; $now stands for the time of the newest price."""
+"""In order; $now stands for the time of the newest price that is not ahead of the clock."""

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from pydantic_core import to_json
 
+from crypto_pipeline import clock
 from crypto_pipeline.groups import GROUPS
 from crypto_pipeline.tables import (
     DATA,
@@ -146,9 +147,13 @@ def _write_collection(
         receipt.stored[account] = _write_table(connection, DataCollection, relation)
     if MarketPrice.table.name in staged:
         receipt.stored[Coin.table.name] = _write_table(connection, Coin, IDENTIFY)
-        newest = connection.execute("SELECT max(timestamp) FROM stage_market_prices").fetchone()
-        agree_at = newest[0] if newest else agree_at
+        agree_at = agree_at or datetime.now(UTC)
     if agree_at:
+        latest = literal(datetime.now(UTC) + clock.AHEAD)
+        newest = connection.execute(
+            f"SELECT max(timestamp) FROM market_prices WHERE timestamp <= {latest}"
+        ).fetchone()
+        agree_at = newest[0] if newest and newest[0] else agree_at
         receipt.stored[CachedMarketData.table.name] = _agree(connection, agree_at)
 
 

@@ -132,6 +132,7 @@ class EndpointState(NamedTuple):
     circuit: str
     outcome: str
     reason: str | None
+    asked_at: datetime
     succeeded_at: datetime | None
     next_allowed_at: datetime
 
