@@ -1,6 +1,6 @@
 # make collect   set up what is missing, run one collection into DuckDB, print what came
 # make demo      the same against the offline upstream that ships with the tests
-# make dev       the Dagster UI on http://127.0.0.1:3000 with both schedules on
+# make dev       the Dagster UI on http://127.0.0.1:3000, guarded, with both schedules on
 # make test      lint, types, tests, on both versions of DuckDB, and Dagster's own validation
 # make live      every keyless endpoint once on the real internet; REPORT=live.xml keeps the account
 # make bench     the benchmarks
@@ -21,11 +21,8 @@ collect: $(VENV)/ready
 demo: $(VENV)/ready
 	$(BIN)/python -m crypto_pipeline_tests.demo
 
-# A script's background job comes with SIGINT ignored, and then Dagster heeds SIGTERM no more either.
 dev: $(VENV)/ready
-	exec $(BIN)/python -c 'import os, signal, sys; signal.signal(signal.SIGINT, signal.SIG_DFL); \
-		os.execv(sys.argv[1], sys.argv[1:])' \
-		$(BIN)/dagster dev -w workspace.yaml -h 127.0.0.1 -p 3000
+	exec $(BIN)/crypto-pipeline dev
 
 lint: $(VENV)/dev-ready
 	$(BIN)/ruff check

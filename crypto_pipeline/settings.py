@@ -5,6 +5,7 @@ documents follow from that. Calling a setting gives its value.
 """
 
 import os
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
@@ -89,13 +90,25 @@ def _folder(text: str) -> Path | None:
 
 def _url(text: str) -> str:
     parts = urlsplit(text)
-    if parts.scheme not in ("http", "https") or not parts.netloc:
+    plain = not re.search(r"[\s\x00-\x1f\x7f]", text)
+    if parts.scheme not in ("http", "https") or not parts.hostname or not plain:
         raise ValueError("not a URL; give one such as http://HOST:PORT")
+    if parts.port == 0:  # a port out of range is a ValueError of its own
+        raise ValueError("no port is 0")
     return text.rstrip("/")
 
 
 def _optional_url(text: str) -> str | None:
     return _url(text) if text else None
+
+
+def _urls(text: str) -> tuple[str, ...]:
+    urls = tuple(_url(url) for url in text.split())
+    for url in urls:
+        parts = urlsplit(url)
+        if parts.path or parts.query or parts.fragment or parts.username is not None:
+            raise ValueError("give what a browser is given up to the path: https://HOST:PORT")
+    return urls
 
 
 def _number(text: str) -> float:
@@ -192,6 +205,14 @@ webserver = Setting(
     "where the commands look for Dagster's UI",
 )
 
+proxied = Setting(
+    "CRYPTO_PIPELINE_PROXIED",
+    "",
+    _urls,
+    "URLs at which a proxy with a login serves Dagster's UI, spaces between them",
+    example="https://dagster.example.org",
+)
+
 keep_runs = Setting(
     "CRYPTO_PIPELINE_KEEP_RUNS_DAYS", "7", _days, "days that Dagster keeps its runs and their logs"
 )
@@ -247,6 +268,7 @@ SETTINGS: tuple[Setting[object], ...] = (
     *crons.values(),
     upstream,
     webserver,
+    proxied,
     keep_runs,
     keep_days,
     archive,
