@@ -38,7 +38,9 @@ The map: rooms from the ground up, and no module imports from a room above its o
 in the order to read them:
 
 groups         the groups of tables: beat, age at which they are stale, schedule and job
+cron           whether a cron expression can be read, and ever comes true
 settings       what a user may set in the environment
+env_file       .env, read as Dagster reads it
 tables         every table as a row model: the only place where a column is declared
   spec         the vocabulary: a row model, its columns, and what follows from them
   outcomes     the words for how an endpoint ends, and why one is not asked

@@ -6,18 +6,23 @@ documents follow from that. Calling a setting gives its value.
 
 import os
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
+from difflib import get_close_matches
 from pathlib import Path
-from typing import Generic, Literal, TypeVar
+from typing import Any, Generic, Literal, TypeVar
 from urllib.parse import urlsplit
 
+from crypto_pipeline.cron import check as check_cron
 from crypto_pipeline.groups import GROUPS, Group
 
 T_co = TypeVar("T_co", covariant=True)
 
 LogForm = Literal["logfmt", "json"]
+
+PREFIX = "CRYPTO_PIPELINE_"
+"""What the names of our own settings begin with."""
 
 
 class SettingError(ValueError):
@@ -48,12 +53,13 @@ class Setting(Generic[T_co]):
 
     @property
     def text(self) -> str:
-        """What is set, or else the default."""
+        """What is set, or else the default: nothing but blanks is as if it were not set."""
         return os.environ.get(self.name, "").strip() or self.default
 
     def wrong(self, why: str) -> SettingError:
-        """The error for what is set now."""
-        return SettingError(f"{self.name}={self.text!r}: {why}")
+        """The error for what is set now; a password in a URL is left out of it."""
+        shown = re.sub(r"//[^/@\s]*@", "//…@", self.text)
+        return SettingError(f"{self.name}={shown!r}: {why}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +81,8 @@ MOST_DAYS = 36_500
 
 
 def _path(text: str) -> Path:
+    if re.search(r"[\x00-\x1f\x7f]", text):
+        raise ValueError("a path has no line break, and no other control character")
     return Path(text).absolute()
 
 
@@ -146,6 +154,11 @@ def _universe(text: str) -> Universe:
     return Universe(symbols=symbols)
 
 
+def _cron(text: str) -> str:
+    check_cron(text)
+    return text
+
+
 def _ages(text: str) -> dict[str, timedelta | None]:
     """Ages by table; None is for ever."""
     ages: dict[str, timedelta | None] = {}
@@ -155,6 +168,8 @@ def _ages(text: str) -> dict[str, timedelta | None]:
             raise ValueError(
                 f"{part!r}: give days by table, such as market_prices:90 or market_prices:for_ever"
             )
+        if table in ages:
+            raise ValueError(f"{table} is there twice")
         ages[table] = None if days == "for_ever" else _days(days)
     return ages
 
@@ -183,7 +198,7 @@ crons: Mapping[Group, Setting[str]] = {
     group: Setting(
         f"CRYPTO_PIPELINE_{group.name.upper()}_CRON",
         group.cron,
-        str,
+        _cron,
         f"the schedule `{group.schedule}`: five fields of cron, UTC",
     )
     for group in GROUPS
@@ -281,10 +296,59 @@ SETTINGS: tuple[Setting[object], ...] = (
 
 
 def check() -> None:
-    """Read every setting, so that a wrong one is known before anything starts. Raises
-    SettingError."""
+    """Look at every setting, so that a wrong one is known before anything starts. Raises
+    SettingError, also for a variable with our prefix that is no setting."""
+    known = [setting.name for setting in SETTINGS]
+    for name in os.environ:
+        if name.upper().startswith(PREFIX) and name not in known:
+            near = get_close_matches(name.upper(), known, 1, cutoff=0)
+            raise SettingError(f"{name}: there is no such setting; the nearest is {near[0]}")
     for setting in SETTINGS:
         setting()
+    _usable(database, _check_file, database())
+    if folder := archive():
+        _usable(archive, _check_folder, folder)
+        if folder == database():
+            raise archive.wrong(f"that is {database.name} already")
+
+
+def _usable(setting: Setting[Any], check: Callable[[Any], None], value: Any) -> None:
+    try:
+        check(value)
+    except ValueError as problem:
+        raise setting.wrong(str(problem)) from None
+    except OSError as problem:
+        raise setting.wrong(problem.strerror or "it cannot be used") from None
+
+
+def _check_file(path: Path) -> None:
+    if path.is_dir():
+        raise ValueError("a folder; give the path of a file")
+    _check_folder(path.parent)
+
+
+def _check_folder(path: Path) -> None:
+    """Whether it is a folder, or one can be made."""
+    above = path
+    while not above.exists() and above != above.parent:
+        above = above.parent
+    if not above.is_dir():
+        raise ValueError(f"{above} is no folder")
+    if above != path and not os.access(above, os.W_OK | os.X_OK):
+        raise ValueError(f"it cannot be made: {above} is not for us to write to")
+
+
+def check_keys(names: Iterable[str]) -> None:
+    """Look at the API keys in these variables, before anybody is asked. Raises SettingError, with
+    the name and never the value, for one that no HTTP header can hold: the library that is to send
+    it would show it in its error."""
+    for name in names:
+        value = os.environ.get(name, "").strip()
+        if not (value.isascii() and value.isprintable()):
+            raise SettingError(
+                f"{name}: the key holds a line break, or another character that no key has: "
+                "set it anew"
+            )
 
 
 def keep(declared: Mapping[str, timedelta | None]) -> dict[str, timedelta]:

@@ -12,11 +12,12 @@ from pathlib import Path
 
 from rich.markup import escape
 
-from crypto_pipeline import settings
+from crypto_pipeline import env_file, settings
 from crypto_pipeline.cli import collect, dev, sources, try_source, worker
 from crypto_pipeline.cli.console import err
 from crypto_pipeline.cli.home import set_dagster_home
 from crypto_pipeline.groups import BOTH, COLLECTION_JOBS
+from crypto_pipeline.tables import KEPT
 from crypto_pipeline.warehouse import WarehouseError
 
 Command = Callable[[argparse.Namespace], int]
@@ -27,7 +28,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Run a command and exit with its code."""
     chosen = _parser().parse_args(arguments)
     try:
+        env_file.load(Path.cwd())
         settings.check()
+        settings.keep(KEPT)
+        if chosen.asks:
+            _check_keys()
         code = chosen.run(chosen)
     except settings.SettingError as problem:
         err.print(f"[red]{escape(str(problem))}", soft_wrap=True)
@@ -48,12 +53,12 @@ def _parser() -> argparse.ArgumentParser:
     )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
-    def command(name: str, run: Command, about: str) -> Parser:
+    def command(name: str, run: Command, about: str, *, asks: bool = False) -> Parser:
         added = commands.add_parser(name, help=about, description=about)
-        added.set_defaults(run=run)
+        added.set_defaults(run=run, asks=asks)
         return added
 
-    added = command("dev", partial(_of_the_instance, dev.run), dev.ABOUT)
+    added = command("dev", partial(_of_the_instance, dev.run), dev.ABOUT, asks=True)
     added.add_argument(
         "--port", type=int, choices=range(1, 65_536), metavar="PORT",
         help=f"of the UI on 127.0.0.1; without it that of {settings.webserver.name}",
@@ -66,7 +71,7 @@ def _parser() -> argparse.ArgumentParser:
 def _answering(command: Callable[..., Parser]) -> Iterator[Parser]:
     """The commands that end with an answer."""
     added = command(
-        "collect", collect.run, "Run a collection now and record it in the run history."
+        "collect", collect.run, "Run a collection now and record it in the run history.", asks=True
     )
     added.add_argument("what", nargs="?", choices=list(COLLECTION_JOBS), default=BOTH)
     added.add_argument(
@@ -91,6 +96,13 @@ def _answering(command: Callable[..., Parser]) -> Iterator[Parser]:
     added.add_argument("source", help="a source, or one of its endpoints as `sources` lists them")
     added.add_argument("--rows", type=int, default=5, help="rows to show of each endpoint")
     yield added
+
+
+def _check_keys() -> None:
+    """Before anybody is asked. Raises SettingError."""
+    from crypto_pipeline.sources import SOURCES  # noqa: PLC0415  (status needs none)
+
+    settings.check_keys(source.key.env for source in SOURCES.values() if source.key)
 
 
 def _of_the_instance(
