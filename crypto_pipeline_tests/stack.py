@@ -9,7 +9,7 @@ import sys
 import time
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Self
 
@@ -66,8 +66,11 @@ class Session:
         try:
             yield self
         finally:
-            if self.left():
-                os.killpg(self.process.pid, signal.SIGKILL)
+            while pids := [int(pid) for (pid,) in self.processes("pid")]:
+                for pid in pids:
+                    with suppress(ProcessLookupError):
+                        os.kill(pid, signal.SIGKILL)
+                time.sleep(0.1)
             self.process.wait()
 
     def until(self, what: str, done: Callable[[], Any]) -> Any:

@@ -13,6 +13,7 @@ import json
 import signal
 import socket
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import uvicorn
@@ -24,6 +25,7 @@ from dagster._core.workspace.load_target import (
     WorkspaceLoadTarget,
 )
 from dagster._utils.log import configure_loggers
+from dagster_webserver import __version__
 from dagster_webserver.app import create_app_from_workspace_process_context
 
 from crypto_pipeline import settings
@@ -51,42 +53,46 @@ def target() -> WorkspaceLoadTarget:
 
 
 def serve(port: int, workspace: Path) -> None:
-    """Serve until a signal. Raises OSError when the port is taken."""
+    """Serve until a signal. Exits where the port is taken, before anything is loaded."""
     configure_loggers(formatter="colored", log_level="INFO")
     with (
-        socket.socket() as listener,
+        _bound(port) as listener,
         open_instance() as instance,
+        ProxyServerManager(instance, target(), "warning") as code_servers,
     ):
-        if sys.platform != "win32":  # there it would let two programs have one port
-            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        unfinished = workspace.with_suffix(".unfinished")
+        specs = {"load_from": code_servers.get_code_server_specs()}
+        unfinished.write_text(json.dumps(specs))  # JSON is YAML
+        unfinished.replace(workspace)
+        instance.optimize_for_webserver(STATEMENT_MS, RECYCLE_S, OVERFLOW)
+        shared = WorkspaceFileTarget([str(workspace)])
+        with WorkspaceProcessContext(instance, shared, __version__) as context:
+            app = create_app_from_workspace_process_context(context, "", LIVE_MS)
+            config = uvicorn.Config(
+                Guard(app, port, settings.proxied()),
+                log_level="warning",
+                timeout_graceful_shutdown=CLOSING_S,
+            )
+            uvicorn.Server(config).run([listener])
+
+
+def _bound(port: int) -> socket.socket:
+    listener = socket.socket()
+    if sys.platform != "win32":  # there it would let two programs have one port
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
         listener.bind((HOST, port))
-        with ProxyServerManager(instance, target(), "warning") as code_servers:
-            specs = {"load_from": code_servers.get_code_server_specs()}
-            unfinished = workspace.with_suffix(".unfinished")
-            unfinished.write_text(json.dumps(specs))  # JSON is YAML
-            unfinished.replace(workspace)
-            instance.optimize_for_webserver(STATEMENT_MS, RECYCLE_S, OVERFLOW)
-            with WorkspaceProcessContext(
-                instance, WorkspaceFileTarget([str(workspace)])
-            ) as context:
-                app = create_app_from_workspace_process_context(context, "", LIVE_MS)
-                guarded = Guard(app, port, settings.proxied())
-                config = uvicorn.Config(
-                    guarded, log_level="warning", timeout_graceful_shutdown=CLOSING_S
-                )
-                uvicorn.Server(config).run([listener])
+    except OSError as problem:
+        sys.exit(f"http://{HOST}:{port}: {problem.strerror}")
+    return listener
 
 
 def main() -> None:
     # Both are Ctrl-C, also where a shell has had SIGINT ignored for its background job.
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.default_int_handler)
-    try:
+    with suppress(KeyboardInterrupt):  # uvicorn raises the signal again that it ended on
         serve(int(sys.argv[1]), Path(sys.argv[2]))
-    except KeyboardInterrupt:
-        return  # uvicorn raises the signal again that it ended on
-    except OSError as problem:
-        sys.exit(f"http://{HOST}:{sys.argv[1]}: {problem.strerror or problem}")
 
 
 if __name__ == "__main__":
