@@ -25,8 +25,8 @@ from dagster._core.workspace.load_target import (
     WorkspaceLoadTarget,
 )
 from dagster._utils.log import configure_loggers
-from dagster_webserver import __version__
 from dagster_webserver.app import create_app_from_workspace_process_context
+from dagster_webserver.version import __version__
 
 from crypto_pipeline import settings
 from crypto_pipeline.monitoring.dagster_instance import open_instance
