@@ -1,10 +1,11 @@
 # make collect   set up what is missing, run one collection into DuckDB, print what came
 # make demo      the same against the offline upstream that ships with the tests
-# make dev       the Dagster UI on http://127.0.0.1:3000 with both schedules on
+# make dev       the Dagster UI on http://127.0.0.1:3000, guarded, with both schedules on
 # make test      lint, types, tests, on both versions of DuckDB, and Dagster's own validation
 # make live      every keyless endpoint once on the real internet; REPORT=live.xml keeps the account
 # make bench     the benchmarks
 # make docs      write the generated reference anew
+# make lock      into locked/ the hashes of what is installed, by constraints.txt and pyproject.toml
 # make lint      format, lint and types alone; make clean removes what the others installed
 
 PYTHON ?= python3
@@ -13,7 +14,7 @@ BIN := $(VENV)/bin
 export DAGSTER_HOME ?= $(CURDIR)
 export DAGSTER_DISABLE_TELEMETRY := yes
 
-.PHONY: collect demo dev test live lint bench docs clean
+.PHONY: collect demo dev test live lint bench docs lock clean
 
 collect: $(VENV)/ready
 	$(BIN)/crypto-pipeline collect both
@@ -21,11 +22,8 @@ collect: $(VENV)/ready
 demo: $(VENV)/ready
 	$(BIN)/python -m crypto_pipeline_tests.demo
 
-# A script's background job comes with SIGINT ignored, and then Dagster heeds SIGTERM no more either.
 dev: $(VENV)/ready
-	exec $(BIN)/python -c 'import os, signal, sys; signal.signal(signal.SIGINT, signal.SIG_DFL); \
-		os.execv(sys.argv[1], sys.argv[1:])' \
-		$(BIN)/dagster dev -w workspace.yaml -h 127.0.0.1 -p 3000
+	exec $(BIN)/crypto-pipeline dev
 
 lint: $(VENV)/dev-ready
 	$(BIN)/ruff check
@@ -53,17 +51,38 @@ docs: $(VENV)/ready
 clean:
 	rm -rf $(VENV) .duckdb2 build *.egg-info
 
+# Every file that is installed has a hash in locked/; without wheels it would be built, with tools
+# that have none. The project itself is built with the setuptools that is locked, and offline.
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+HASHED := $(PIP) --require-hashes --only-binary :all:
+PROJECT := $(PIP) --no-deps --no-index --no-build-isolation -e .
+
 # The environment is made anew whenever the project's own files say so.
-$(VENV)/ready: pyproject.toml constraints.txt
+$(VENV)/ready: pyproject.toml locked/run.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e .
+	$(HASHED) -r locked/run.txt
+	$(PROJECT)
 	touch $@
 
-$(VENV)/dev-ready: $(VENV)/ready
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+$(VENV)/dev-ready: $(VENV)/ready locked/dev.txt
+	$(HASHED) -r locked/dev.txt
 	touch $@
 
-.duckdb2/ready: $(VENV)/dev-ready
+.duckdb2/ready: $(VENV)/dev-ready locked/duckdb2.txt
 	rm -rf .duckdb2
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --target .duckdb2 'duckdb>=2,<3'
+	$(HASHED) --no-deps --target .duckdb2 -r locked/duckdb2.txt
 	touch $@
+
+# For every system and each Python that the project names. Versions are those of constraints.txt;
+# what only other systems need stays as it is in locked/.
+LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
+	--no-annotate --no-strip-extras --only-binary :all: --custom-compile-command 'make lock'
+BUILD := $(BIN)/python -c 'import tomllib; \
+	print(*tomllib.load(open("pyproject.toml", "rb"))["build-system"]["requires"], sep="\n")'
+
+lock: $(VENV)/dev-ready
+	$(BUILD) | $(LOCK) -c constraints.txt -o locked/run.txt pyproject.toml -
+	$(BUILD) | $(LOCK) -c constraints.txt -o locked/alerts.txt --extra alerts pyproject.toml -
+	$(BUILD) | $(LOCK) -c constraints.txt -o locked/dg.txt --extra dg pyproject.toml -
+	$(BUILD) | $(LOCK) -c constraints.txt -o locked/dev.txt --extra dev pyproject.toml -
+	echo 'duckdb>=2,<3' | $(LOCK) -o locked/duckdb2.txt -

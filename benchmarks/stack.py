@@ -40,7 +40,8 @@ class AtRest:
 def empty(folder: Path, project: str) -> AtRest:
     """The measures of a project of a few empty assets, without schedules and sensors."""
     (folder / "empty_project.py").write_text(project)
-    stack = Stack(folder, folder, {"DAGSTER_HOME": str(folder)}, "-m", "empty_project")
+    environment = {"DAGSTER_HOME": str(folder)}
+    stack = Stack(folder, folder, environment, "dagster", "dev", "-m", "empty_project")
     with stack.running():
         began = time.perf_counter()
         stack.until("the server answers", lambda: stack.ask(_LOADED)["repositoriesOrError"])
@@ -59,7 +60,7 @@ def ours(folder: Path) -> tuple[AtRest, dict[CollectionType, float], float]:
         "CRYPTO_PIPELINE_UI_CRON": "0 0 1 1 *",
         "CRYPTO_PIPELINE_HISTORICAL_CRON": "0 0 1 1 *",
     }
-    stack = Stack(folder, ROOT, environment, "-w", "workspace.yaml")
+    stack = Stack(folder, folder, {**environment, "PYTHONPATH": str(ROOT)})
     with stack.running():
         began = time.perf_counter()
         stack.until("the server answers", lambda: stack.ask(_LOADED)["repositoriesOrError"])

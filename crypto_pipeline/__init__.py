@@ -31,6 +31,7 @@ spool       collections that wait on disk because the database could not be writ
 memory      what one collection tells the next
 snapshot    Dagster at one moment, as it is seen from outside
 run record  a run, a failure or a tick of Dagster's, as the warehouse keeps it
+guard       what stands before Dagster's UI and refuses what another web page could send
 alert       something that is wrong now; opened once, closed when it is over
 health      the verdict of `crypto-pipeline health`; in SQL, source_health is what is remembered of
             an endpoint
@@ -41,7 +42,9 @@ in the order to read them:
 clock          the one rule for times that were written down
 text           what text may be stored and shown
 groups         the groups of tables: beat, age at which they are stale, schedule and job
+cron           whether a cron expression can be read, and ever comes true
 settings       what a user may set in the environment
+env_file       .env, read as Dagster reads it
 tables         every table as a row model: the only place where a column is declared
   spec         the vocabulary: a row model, its columns, and what follows from them
   outcomes     the words for how an endpoint ends, and why one is not asked
@@ -104,6 +107,8 @@ monitoring     what the worker does and did
   snapshot     Dagster at one moment: names and shapes
   dagster_instance  Dagster's inside behind one door: every private name of Dagster
   webserver    Dagster's webserver, asked over plain HTTP
+  guard        who may speak to Dagster's UI, and how
+  guarded_webserver  Dagster's webserver behind the guard: private names of Dagster here too
   run_records  Dagster's history written into the warehouse's tables
   alerts       what is wrong now: alerts and metrics
   status       status, stats, schedules, health
@@ -122,6 +127,7 @@ cli            crypto-pipeline, for people
   sources      sources, and their budget
   try_source   try
   worker       status, stats, schedules, health, start, stop
+  dev          dev: the UI, the daemon and the code servers
   home         where Dagster keeps its history then
   console      where the command line prints, and how
 """

@@ -9,16 +9,24 @@ gc.freeze()
 
 import dagster as dg
 
+from crypto_pipeline import settings
 from crypto_pipeline.collection.results import Progress
 from crypto_pipeline.orchestration.assets import Done, build_assets
 from crypto_pipeline.orchestration.maintenance import every_day, maintenance
 from crypto_pipeline.orchestration.resources import resources
 from crypto_pipeline.orchestration.schedules import JOBS, build_schedules, first_collection
 from crypto_pipeline.orchestration.sensors import check_alerts, drain_spool, record_worker
+from crypto_pipeline.tables import KEPT
 
 
 def build_definitions(progress: Progress | None = None, done: Done | None = None) -> dg.Definitions:
-    """The whole project; listeners hear of a collection run in this process."""
+    """The whole project; listeners hear of a collection run in this process.
+
+    Raises SettingError: where Dagster loads this, it becomes the error of the code location, in the
+    UI and on the terminal.
+    """
+    settings.check()
+    settings.keep(KEPT)
     return dg.Definitions(
         assets=[build_assets(progress, done)],
         jobs=[*JOBS, drain_spool, maintenance],

@@ -107,8 +107,9 @@ def _source(source: Source) -> str:
 def environment() -> str:
     """.env.example: every setting and every optional key."""
     lines = [
-        "# Copy to .env; everything here is optional. Dagster reads .env from the folder it starts",
-        "# in. Made by `make docs`.",
+        "# Copy to .env; everything here is optional. Every command, ours and Dagster's, reads",
+        "# .env from the folder it is started in, and what it says wins over the environment.",
+        "# Made by `make docs`.",
     ]
     for setting in SETTINGS:
         lines += [

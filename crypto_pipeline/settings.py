@@ -5,18 +5,24 @@ documents follow from that. Calling a setting gives its value.
 """
 
 import os
-from collections.abc import Callable, Mapping
+import re
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
+from difflib import get_close_matches
 from pathlib import Path
-from typing import Generic, Literal, TypeVar
+from typing import Any, Generic, Literal, TypeVar
 from urllib.parse import urlsplit
 
+from crypto_pipeline.cron import check as check_cron
 from crypto_pipeline.groups import GROUPS, Group
 
 T_co = TypeVar("T_co", covariant=True)
 
 LogForm = Literal["logfmt", "json"]
+
+PREFIX = "CRYPTO_PIPELINE_"
+"""What the names of our own settings begin with."""
 
 
 class SettingError(ValueError):
@@ -47,12 +53,13 @@ class Setting(Generic[T_co]):
 
     @property
     def text(self) -> str:
-        """What is set, or else the default."""
+        """What is set, or else the default: nothing but blanks is as if it were not set."""
         return os.environ.get(self.name, "").strip() or self.default
 
     def wrong(self, why: str) -> SettingError:
-        """The error for what is set now."""
-        return SettingError(f"{self.name}={self.text!r}: {why}")
+        """The error for what is set now; a password in a URL is left out of it."""
+        shown = re.sub(r"//[^/@\s]*@", "//…@", self.text)
+        return SettingError(f"{self.name}={shown!r}: {why}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +81,8 @@ MOST_DAYS = 36_500
 
 
 def _path(text: str) -> Path:
+    if re.search(r"[\x00-\x1f\x7f]", text):
+        raise ValueError("a path has no line break, and no other control character")
     return Path(text).absolute()
 
 
@@ -89,13 +98,25 @@ def _folder(text: str) -> Path | None:
 
 def _url(text: str) -> str:
     parts = urlsplit(text)
-    if parts.scheme not in ("http", "https") or not parts.netloc:
+    plain = not re.search(r"[\s\x00-\x1f\x7f]", text)
+    if parts.scheme not in ("http", "https") or not parts.hostname or not plain:
         raise ValueError("not a URL; give one such as http://HOST:PORT")
+    if parts.port == 0:  # a port out of range is a ValueError of its own
+        raise ValueError("no port is 0")
     return text.rstrip("/")
 
 
 def _optional_url(text: str) -> str | None:
     return _url(text) if text else None
+
+
+def _urls(text: str) -> tuple[str, ...]:
+    urls = tuple(_url(url) for url in text.split())
+    for url in urls:
+        parts = urlsplit(url)
+        if parts.path or parts.query or parts.fragment or parts.username is not None:
+            raise ValueError("give what a browser is given up to the path: https://HOST:PORT")
+    return urls
 
 
 def _number(text: str) -> float:
@@ -133,6 +154,11 @@ def _universe(text: str) -> Universe:
     return Universe(symbols=symbols)
 
 
+def _cron(text: str) -> str:
+    check_cron(text)
+    return text
+
+
 def _ages(text: str) -> dict[str, timedelta | None]:
     """Ages by table; None is for ever."""
     ages: dict[str, timedelta | None] = {}
@@ -142,6 +168,8 @@ def _ages(text: str) -> dict[str, timedelta | None]:
             raise ValueError(
                 f"{part!r}: give days by table, such as market_prices:90 or market_prices:for_ever"
             )
+        if table in ages:
+            raise ValueError(f"{table} is there twice")
         ages[table] = None if days == "for_ever" else _days(days)
     return ages
 
@@ -170,7 +198,7 @@ crons: Mapping[Group, Setting[str]] = {
     group: Setting(
         f"CRYPTO_PIPELINE_{group.name.upper()}_CRON",
         group.cron,
-        str,
+        _cron,
         f"the schedule `{group.schedule}`: five fields of cron, UTC",
     )
     for group in GROUPS
@@ -190,6 +218,14 @@ webserver = Setting(
     "http://127.0.0.1:3000",
     _url,
     "where the commands look for Dagster's UI",
+)
+
+proxied = Setting(
+    "CRYPTO_PIPELINE_PROXIED",
+    "",
+    _urls,
+    "URLs at which a proxy with a login serves Dagster's UI, spaces between them",
+    example="https://dagster.example.org",
 )
 
 keep_runs = Setting(
@@ -247,6 +283,7 @@ SETTINGS: tuple[Setting[object], ...] = (
     *crons.values(),
     upstream,
     webserver,
+    proxied,
     keep_runs,
     keep_days,
     archive,
@@ -259,10 +296,59 @@ SETTINGS: tuple[Setting[object], ...] = (
 
 
 def check() -> None:
-    """Read every setting, so that a wrong one is known before anything starts. Raises
-    SettingError."""
+    """Look at every setting, so that a wrong one is known before anything starts. Raises
+    SettingError, also for a variable with our prefix that is no setting."""
+    known = [setting.name for setting in SETTINGS]
+    for name in os.environ:
+        if name.upper().startswith(PREFIX) and name not in known:
+            near = get_close_matches(name.upper(), known, 1, cutoff=0)
+            raise SettingError(f"{name}: there is no such setting; the nearest is {near[0]}")
     for setting in SETTINGS:
         setting()
+    _usable(database, _check_file, database())
+    if folder := archive():
+        _usable(archive, _check_folder, folder)
+        if folder == database():
+            raise archive.wrong(f"that is {database.name} already")
+
+
+def _usable(setting: Setting[Any], check: Callable[[Any], None], value: Any) -> None:
+    try:
+        check(value)
+    except ValueError as problem:
+        raise setting.wrong(str(problem)) from None
+    except OSError as problem:
+        raise setting.wrong(problem.strerror or "it cannot be used") from None
+
+
+def _check_file(path: Path) -> None:
+    if path.is_dir():
+        raise ValueError("a folder; give the path of a file")
+    _check_folder(path.parent)
+
+
+def _check_folder(path: Path) -> None:
+    """Whether it is a folder, or one can be made."""
+    above = path
+    while not above.exists() and above != above.parent:
+        above = above.parent
+    if not above.is_dir():
+        raise ValueError(f"{above} is no folder")
+    if above != path and not os.access(above, os.W_OK | os.X_OK):
+        raise ValueError(f"it cannot be made: {above} is not for us to write to")
+
+
+def check_keys(names: Iterable[str]) -> None:
+    """Look at the API keys in these variables, before anybody is asked. Raises SettingError, with
+    the name and never the value, for one that no HTTP header can hold: the library that is to send
+    it would show it in its error."""
+    for name in names:
+        value = os.environ.get(name, "").strip()
+        if not (value.isascii() and value.isprintable()):
+            raise SettingError(
+                f"{name}: the key holds a line break, or another character that no key has: "
+                "set it anew"
+            )
 
 
 def keep(declared: Mapping[str, timedelta | None]) -> dict[str, timedelta]:

@@ -1,5 +1,6 @@
 """make demo: one full collection against the offline upstream, into a database and a run history of
-its own: its numbers are invented, and must not come among real ones."""
+its own: its numbers are invented, and must not come among real ones. It runs in a folder of its
+own, where no `.env` of the user's says otherwise."""
 
 import os
 import subprocess
@@ -16,11 +17,11 @@ def main() -> int:
         environment = {
             **os.environ,
             "CRYPTO_PIPELINE_UPSTREAM": upstream.url,
-            "CRYPTO_PIPELINE_DATABASE": "data/demo.duckdb",
+            "CRYPTO_PIPELINE_DATABASE": str(home.with_name("demo.duckdb")),
             "DAGSTER_HOME": str(home),
         }
         command = [sys.executable, "-m", "crypto_pipeline.cli", "collect", "both", "--force"]
-        return subprocess.run(command, env=environment, check=False).returncode
+        return subprocess.run(command, cwd=home, env=environment, check=False).returncode
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ import sys
 import time
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Self
 
@@ -20,9 +20,9 @@ PATIENCE_S = 100
 
 LAUNCH = """
 import os, signal, sys
-signal.signal(signal.SIGINT, signal.SIG_DFL)  # a shell's background job comes with it ignored
+signal.signal(signal.SIGINT, getattr(signal, sys.argv[1]))
 os.setsid()
-os.execv(sys.argv[1], sys.argv[1:])
+os.execv(sys.argv[2], sys.argv[2:])
 """
 
 EVERY_MINUTE = {
@@ -34,17 +34,26 @@ EVERY_MINUTE = {
 
 
 class Session:
-    """A command of Dagster's in a session of its own; what it prints goes to NAME.log."""
+    """A command in a session of its own; what it prints goes to NAME.log.
+
+    sigint: what it finds done about Ctrl-C; a shell's background job finds it ignored.
+    """
 
     def __init__(
-        self, folder: Path, cwd: Path, environment: Mapping[str, str], name: str, *command: str
+        self,
+        folder: Path,
+        cwd: Path,
+        environment: Mapping[str, str],
+        name: str,
+        *command: str,
+        sigint: str = "SIG_DFL",
     ) -> None:
         self.environment = os.environ | {"DAGSTER_DISABLE_TELEMETRY": "yes"} | dict(environment)
         self.log = folder / f"{name}.log"
         program = str(Path(sys.executable).with_name(command[0]))
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-c", LAUNCH, program, *command[1:]],
+                [sys.executable, "-c", LAUNCH, sigint, program, *command[1:]],
                 cwd=cwd,
                 env=self.environment,
                 stdout=log,
@@ -57,8 +66,11 @@ class Session:
         try:
             yield self
         finally:
-            if self.left():
-                os.killpg(self.process.pid, signal.SIGKILL)
+            while pids := [int(pid) for (pid,) in self.processes("pid")]:
+                for pid in pids:
+                    with suppress(ProcessLookupError):
+                        os.kill(pid, signal.SIGKILL)
+                time.sleep(0.1)
             self.process.wait()
 
     def until(self, what: str, done: Callable[[], Any]) -> Any:
@@ -84,7 +96,9 @@ class Session:
     def processes(self, *columns: str) -> list[list[str]]:
         """What `ps` says of the session's processes that still live, a list for each."""
         shown = ",".join(f"{column}=" for column in ("sid", "stat", *columns))
-        listed = subprocess.run(["ps", "-eo", shown], capture_output=True, text=True, check=True)
+        listed = subprocess.run(
+            ["ps", "-ww", "-eo", shown], capture_output=True, text=True, check=True
+        )
         lines = [line.split(None, len(columns) + 1) for line in listed.stdout.splitlines()]
         sid = str(self.process.pid)
         return [line[2:] for line in lines if line[0] == sid and not line[1].startswith("Z")]
@@ -93,27 +107,37 @@ class Session:
         """The commands of the processes that still live."""
         return [command for (command,) in self.processes("args")]
 
-    def end(self) -> None:
+    def end(self, number: int = signal.SIGINT) -> None:
         """Stop as Ctrl-C does, and see the last of its processes go."""
-        self.process.send_signal(signal.SIGINT)
+        self.process.send_signal(number)
         self.process.wait(PATIENCE_S)
         end = time.monotonic() + PATIENCE_S
         while self.left() and time.monotonic() < end:
             time.sleep(0.1)
 
 
+DEV = ("crypto-pipeline", "dev")
+"""What `make dev` starts."""
+
+
 class Stack(Session):
-    """`dagster dev` on a free port; what it prints goes to dev.log in the folder."""
+    """A command that serves Dagster's UI, on a free port; what it prints goes to dev.log in the
+    folder."""
 
     def __init__(
-        self, folder: Path, cwd: Path, environment: Mapping[str, str], *definitions: str
+        self,
+        folder: Path,
+        cwd: Path,
+        environment: Mapping[str, str],
+        *command: str,
+        sigint: str = "SIG_DFL",
     ) -> None:
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
-            port = str(free.getsockname()[1])
-        self.url = f"http://127.0.0.1:{port}"
-        command = ("dagster", "dev", *definitions, "-h", "127.0.0.1", "-p", port)
-        super().__init__(folder, cwd, environment, "dev", *command)
+            self.port = free.getsockname()[1]
+        self.url = f"http://127.0.0.1:{self.port}"
+        whole = (*(command or DEV), "--port", str(self.port))
+        super().__init__(folder, cwd, environment, "dev", *whole, sigint=sigint)
 
     def ask(self, query: str, **variables: Any) -> Any:
         """The data of a GraphQL answer. Raises OSError while the server starts."""

@@ -127,3 +127,63 @@ def test_dagster_s_packages_are_pinned_to_one_release() -> None:
     pinned = dict(re.findall(r"^(dagster[\w-]*)==1\.(\S+)$", read("constraints.txt"), re.MULTILINE))
     assert len(set(pinned.values())) == 1
     assert {"dagster", "dagster-webserver", "dagster-dg-cli"} <= pinned.keys()
+
+
+PIN = re.compile(
+    r"^([\w.-]+)(?:\[[\w,-]+\])?==(\S+)( ; .+?)?((?: \\\n    --hash=sha256:[0-9a-f]{64})*)$", re.M
+)
+
+
+def pins(text: str) -> dict[str, tuple[str, bool, int]]:
+    """What a file of requirements pins: version, whether for every system, how many hashes."""
+    return {
+        re.sub(r"[._-]+", "-", name).lower(): (version, not marker, hashes.count("--hash="))
+        for name, version, marker, hashes in PIN.findall(text)
+    }
+
+
+LOCKED = ("run", "alerts", "dg", "dev", "duckdb2")
+
+
+@pytest.mark.parametrize("name", LOCKED)
+def test_every_file_that_is_installed_has_a_hash_and_the_version_of_the_constraints(
+    name: str,
+) -> None:
+    text = read(f"locked/{name}.txt")
+    found = pins(text)
+    assert len(found) == len(re.findall(r"^[^#\s]", text, re.MULTILINE)) > 0
+    assert "://" not in text
+    constraints = pins(read("constraints.txt"))
+    for package, (version, everywhere, hashes) in found.items():
+        assert hashes, package
+        if package in constraints and name != "duckdb2":
+            assert version == constraints[package][0], f"{package}: make lock"
+        else:
+            assert not everywhere or name == "duckdb2", f"{package} is not in constraints.txt"
+
+
+def test_what_is_locked_is_what_the_project_and_its_build_need() -> None:
+    project = tomllib.loads(read("pyproject.toml"))
+    needed = {
+        "run": project["project"]["dependencies"] + project["build-system"]["requires"],
+        **{
+            extra: project["project"]["optional-dependencies"][extra]
+            for extra in ("alerts", "dg", "dev")
+        },
+    }
+    for name, requirements in needed.items():
+        locked = pins(read(f"locked/{name}.txt"))
+        names = {re.split(r"[<>=!~\[ ;]", requirement)[0].lower() for requirement in requirements}
+        assert names <= locked.keys(), "make lock"
+        assert pins(read("locked/run.txt")).items() <= locked.items()
+
+
+def test_make_installs_nothing_without_a_hash() -> None:
+    makefile = read("Makefile")
+    assert makefile.count("pip install") == 1
+    uses = re.findall(r"\$\(PIP\)(.*)", makefile)
+    assert uses
+    assert all("--require-hashes" in use or "--no-index" in use for use in uses)
+    assert re.findall(r"-r (\S+)", makefile) == [
+        f"locked/{n}.txt" for n in ("run", "dev", "duckdb2")
+    ]

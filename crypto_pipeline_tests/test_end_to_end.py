@@ -1,4 +1,5 @@
-"""The whole stack with real processes: `dagster dev`, its schedules, the command line, the file."""
+"""The whole stack with real processes: what `make dev` starts, its schedules, the commands, the
+file."""
 
 import json
 import subprocess
@@ -21,8 +22,9 @@ class Worker(Stack):
     """The project's own stack, asked through GraphQL, the commands and SQL."""
 
     def __init__(self, folder: Path) -> None:
-        self.warehouse = Warehouse(folder / "crypto.duckdb", lock_wait_s=5)
-        super().__init__(folder, docs.ROOT, EVERY_MINUTE, "-w", "workspace.yaml")
+        self.warehouse = Warehouse(folder / "kept" / "here.duckdb", lock_wait_s=5)
+        (folder / ".env").write_text("CRYPTO_PIPELINE_DATABASE=kept/here.duckdb\n")
+        super().__init__(folder, folder, EVERY_MINUTE)
         self.environment["CRYPTO_PIPELINE_WEBSERVER"] = self.url
 
     def until(self, what: str, done: Callable[[], Any]) -> Any:
@@ -54,7 +56,7 @@ class Worker(Stack):
     def start(self, *arguments: str) -> "subprocess.Popen[str]":
         return subprocess.Popen(
             [sys.executable, "-m", "crypto_pipeline.cli", *arguments],
-            cwd=docs.ROOT,
+            cwd=self.log.parent,
             env=self.environment,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -86,7 +88,8 @@ def test_the_stack_collects_answers_stops_starts_recovers_and_ends(
             monkeypatch.setenv("CRYPTO_PIPELINE_WEBSERVER", again.url)
             the_ticks_before_are_known(again, before)
             again.end()
-        left = {file.name for file in tmp_path.glob("crypto.duckdb.*")}
+        assert not list(tmp_path.glob("crypto.duckdb*"))  # where .env is not read
+        left = {file.name for file in tmp_path.glob("kept/here.duckdb.*")}
         assert not {name for name in left if name.endswith((".wal", ".run", ".compacting"))}
         assert stack.warehouse.query("SELECT count(*) > 0 FROM market_prices") == [(True,)]
 

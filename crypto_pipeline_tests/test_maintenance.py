@@ -17,7 +17,7 @@ from crypto_pipeline.definitions import build_definitions
 from crypto_pipeline.monitoring import dagster_instance
 from crypto_pipeline.orchestration import maintenance
 from crypto_pipeline.settings import SettingError
-from crypto_pipeline.tables import TABLES
+from crypto_pipeline.tables import KEPT, TABLES
 from crypto_pipeline.warehouse import Locked, Warehouse
 from crypto_pipeline_tests.test_dagster import instance, materialize, upstream
 from crypto_pipeline_tests.test_warehouse import NOW, batch, count, held, outcome, price
@@ -40,12 +40,11 @@ def aged(warehouse: Warehouse, *days: int) -> None:
 
 
 def test_data_is_kept_for_ever_and_attempts_for_a_month(monkeypatch: pytest.MonkeyPatch) -> None:
-    timed = {name: m.table.keep for name, m in TABLES.items() if m.table.time}
-    kept = settings.keep(timed)
+    kept = settings.keep(KEPT)
     assert kept["connection_attempts"] == kept["rejected_rows"] == timedelta(days=30)
     assert "market_prices" not in kept
     monkeypatch.setenv("CRYPTO_PIPELINE_KEEP_DAYS", "market_prices:365, rejected_rows:for_ever")
-    kept = settings.keep(timed)
+    kept = settings.keep(KEPT)
     assert kept["market_prices"] == timedelta(days=365)
     assert "rejected_rows" not in kept
 
@@ -63,9 +62,8 @@ def test_data_is_kept_for_ever_and_attempts_for_a_month(monkeypatch: pytest.Monk
 )
 def test_a_wrong_age_is_named(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CRYPTO_PIPELINE_KEEP_DAYS", text)
-    timed = {name: m.table.keep for name, m in TABLES.items() if m.table.time}
     with pytest.raises(SettingError, match="CRYPTO_PIPELINE_KEEP_DAYS="):
-        settings.keep(timed)
+        settings.keep(KEPT)
 
 
 def test_old_rows_are_dropped_by_whole_days(warehouse: Warehouse) -> None:

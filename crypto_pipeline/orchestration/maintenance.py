@@ -12,7 +12,7 @@ from crypto_pipeline import settings
 from crypto_pipeline.monitoring import dagster_instance
 from crypto_pipeline.monitoring.snapshot import DAILY, MAINTENANCE
 from crypto_pipeline.orchestration.resources import WarehouseResource
-from crypto_pipeline.tables import TABLES
+from crypto_pipeline.tables import KEPT
 from crypto_pipeline.warehouse import Locked, Warehouse
 
 CRON = "17 3 * * *"
@@ -29,8 +29,7 @@ def prune_history(instance: dg.DagsterInstance, before: datetime) -> int:
 
 def prune_warehouse(warehouse: Warehouse, at: datetime) -> tuple[dict[str, int], int]:
     """Drop and archive old rows, then compact the file: rows by table, bytes won. Raises Locked."""
-    timed = {name: m.table.keep for name, m in TABLES.items() if m.table.time}
-    dropped = warehouse.prune(settings.keep(timed), at, settings.archive())
+    dropped = warehouse.prune(settings.keep(KEPT), at, settings.archive())
     return dropped, warehouse.compact()
 
 

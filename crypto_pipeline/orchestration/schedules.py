@@ -68,24 +68,19 @@ def _schedule(group: Group) -> dg.ScheduleDefinition:
         reason = why_not_start(context.instance, group.job)
         return dg.SkipReason(reason) if reason else dg.RunRequest()
 
-    try:
-        return dg.ScheduleDefinition(
-            name=group.schedule,
-            job=_GROUP_JOBS[group],
-            cron_schedule=settings.cron(group),
-            execution_timezone="UTC",
-            execution_fn=evaluate,
-            default_status=dg.DefaultScheduleStatus.RUNNING,
-            description=_about(group),
-        )
-    except dg.DagsterInvalidDefinitionError:
-        raise settings.crons[group].wrong(
-            f"not a cron expression; the default is {group.cron!r}"
-        ) from None
+    return dg.ScheduleDefinition(
+        name=group.schedule,
+        job=_GROUP_JOBS[group],
+        cron_schedule=settings.cron(group),
+        execution_timezone="UTC",
+        execution_fn=evaluate,
+        default_status=dg.DefaultScheduleStatus.RUNNING,
+        description=_about(group),
+    )
 
 
 def build_schedules() -> list[dg.ScheduleDefinition]:
-    """The schedule of each group, on by default."""
+    """The schedule of each group, on by default. Raises SettingError."""
     return [_schedule(group) for group in GROUPS]
 
 

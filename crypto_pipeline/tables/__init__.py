@@ -99,8 +99,12 @@ def of_group(group: Group) -> tuple[type[Row], ...]:
 
 TABLES: dict[str, type[Row]] = {model.table.name: model for model in (*DATA, *MANAGEMENT)}
 
+KEPT = {name: model.table.keep for name, model in TABLES.items() if model.table.time}
+"""How long rows are kept by default, by table; None for ever. Without a time they are not aged."""
+
 __all__ = [
     "DATA",
+    "KEPT",
     "MANAGEMENT",
     "TABLES",
     "VIEWS",
