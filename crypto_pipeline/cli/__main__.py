@@ -1,5 +1,5 @@
 """python -m crypto_pipeline.cli"""
 
-from crypto_pipeline.cli.main import main
+from crypto_pipeline.cli import main
 
 main()

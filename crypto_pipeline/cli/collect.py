@@ -1,6 +1,7 @@
 """crypto-pipeline collect: run one of the jobs in this process, as Dagster would, and sum it up."""
 
 import argparse
+import signal
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
@@ -25,25 +26,29 @@ def run(chosen: argparse.Namespace) -> int:
     it was stopped.
     """
     set_dagster_home()
-    collected, failure = _run_job(chosen.what, force=chosen.force, quiet=chosen.json)
-    for collection in collected:
+    collection, failure, stopped = _run_job(chosen.what, force=chosen.force, quiet=chosen.json)
+    if collection:
         _sum_up(collection, chosen.json)
         if collection.unlogged:
             err.print(f"[yellow]{shown(collection.unlogged)}", soft_wrap=True)
-        if collection.interrupted:
-            err.print(f"stopped; what was answered is in the {collection.kept}")
-            return 128 + collection.interrupted
-        if collection.stepped_aside:
-            err.print(f"[yellow]nobody was asked: {shown(collection.stepped_aside)}")
-            return 1
+    if stopped:
+        if collection is None:
+            raise KeyboardInterrupt
+        err.print(f"stopped; what was answered is in the {collection.kept}")
+        return 128 + (collection.interrupted or signal.SIGINT)
+    if collection and collection.stepped_aside:
+        err.print(f"[yellow]nobody was asked: {shown(collection.stepped_aside)}")
+        return 1
     if failure:
         err.print(f"[red]{shown(failure)}")
         return 1
     return 0
 
 
-def _run_job(what: Any, *, force: bool, quiet: bool) -> "tuple[list[Collection], str | None]":
-    """What the job collected, and why it failed if it did."""
+def _run_job(
+    what: Any, *, force: bool, quiet: bool
+) -> "tuple[Collection | None, str | None, bool]":
+    """What the job collected, why it failed if it did, and whether a signal stopped it."""
     # Dagster takes two seconds to load: no other command pays for it.
     from crypto_pipeline.definitions import build_definitions  # noqa: PLC0415
     from crypto_pipeline.monitoring import dagster_instance, run_records  # noqa: PLC0415
@@ -65,7 +70,9 @@ def _run_job(what: Any, *, force: bool, quiet: bool) -> "tuple[list[Collection],
             warehouse = Warehouse(settings.database(), lock_wait_s=1)
             recent = run_records.cursor_for_last_hour()
             run_records.write_run_records(instance, warehouse, recent)
-        return collected, dagster_instance.failure_of(instance, run_id)
+        failure = dagster_instance.failure_of(instance, run_id)
+        stopped = dagster_instance.was_stopped(instance, run_id)
+        return collected[0] if collected else None, failure, stopped
 
 
 @contextmanager

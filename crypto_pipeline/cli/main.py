@@ -1,20 +1,20 @@
 """crypto-pipeline: the command line, for people.
 
 Owns: the commands, their arguments and their exit codes: 0 done; 1 nothing could be collected or
-kept, the budget is exceeded, or health found a reason; 2 wrong usage or setting.
+kept, the budget is exceeded, or health found a reason; 2 wrong usage or setting; 130 and 143
+stopped, by Ctrl-C or SIGTERM.
 """
 
 import argparse
+import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
-from rich.markup import escape
-
 from crypto_pipeline import env_file, settings
 from crypto_pipeline.cli import collect, dev, sources, try_source, worker
-from crypto_pipeline.cli.console import err
+from crypto_pipeline.cli.console import err, shown
 from crypto_pipeline.cli.home import set_dagster_home
 from crypto_pipeline.groups import BOTH, COLLECTION_JOBS
 from crypto_pipeline.tables import KEPT
@@ -27,6 +27,7 @@ Parser = argparse.ArgumentParser
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run a command and exit with its code."""
     chosen = _parser().parse_args(arguments)
+    signal.signal(signal.SIGTERM, _end)
     try:
         env_file.load(Path.cwd())
         settings.check()
@@ -35,16 +36,24 @@ def main(arguments: Sequence[str] | None = None) -> None:
             _check_keys()
         code = chosen.run(chosen)
     except settings.SettingError as problem:
-        err.print(f"[red]{escape(str(problem))}", soft_wrap=True)
+        err.print(f"[red]{shown(str(problem))}", soft_wrap=True)
         code = 2
     except WarehouseError as problem:
-        err.print(f"[red]{escape(str(problem))}", soft_wrap=True)
+        err.print(f"[red]{shown(str(problem))}", soft_wrap=True)
         code = 1
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as interrupt:
         err.print("stopped; what was collected before stays")
-        code = 130
+        code = 143 if isinstance(interrupt, _Terminated) else 130
     sys.stdout.flush()
     sys.exit(code)
+
+
+class _Terminated(KeyboardInterrupt):
+    """SIGTERM, which ends a command as Ctrl-C does."""
+
+
+def _end(*_: object) -> None:
+    raise _Terminated
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -281,6 +281,12 @@ def failure_of(instance: dg.DagsterInstance, run_id: str) -> str | None:
     return why_failed(instance, run_id)
 
 
+def was_stopped(instance: dg.DagsterInstance, run_id: str) -> bool:
+    """Whether a run ended on a signal."""
+    run = instance.get_run_by_id(run_id)
+    return run is not None and run.status == dg.DagsterRunStatus.CANCELED
+
+
 def fail_run(instance: dg.DagsterInstance, run_id: str, reason: str) -> None:
     """Mark a run failed that will not say so itself; one that is gone needs no mark."""
     run = instance.get_run_by_id(run_id)
