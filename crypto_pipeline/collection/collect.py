@@ -56,6 +56,7 @@ def collect(
             if busy:
                 _step_aside(collection, endpoints, busy)
             else:
+                warehouse.require_room()
                 memory = warehouse.remember()
                 collection.results = crawl(
                     endpoints, memory, collection.id, force=force, progress=progress, limits=limits

@@ -22,10 +22,8 @@ from crypto_pipeline.tables import Alert, Row, SourceHealth, SystemMetrics
 from crypto_pipeline.tables.worker import AlertKind, Severity
 from crypto_pipeline.warehouse import (
     Connection,
-    Damaged,
     Locked,
     Outdated,
-    TooNew,
     Warehouse,
     WarehouseError,
     queries,
@@ -61,7 +59,8 @@ class Wrong:
 @dataclass(slots=True)
 class Cursor:
     """What is known between two rounds: alerts that are open, those the file does not have yet, and
-    when metrics were taken and a drain was asked for last.
+    when metrics were taken and a drain was asked for last. took_over: whether the alerts that were
+    open in the file before the first round are among them.
 
     Alerts live here and not in the file alone, so that a locked file is an alert too.
     """
@@ -70,10 +69,21 @@ class Cursor:
     unwritten: list[Alert] = field(default_factory=list)
     measured_at: datetime = datetime(1970, 1, 1, tzinfo=UTC)
     drained_at: datetime = datetime(1970, 1, 1, tzinfo=UTC)
+    took_over: bool = True
 
     @classmethod
-    def read(cls, text: str | None) -> Self | None:
-        return TypeAdapter(cls).validate_json(text) if text else None
+    def read(cls, text: str | None) -> Self:
+        return TypeAdapter(cls).validate_json(text) if text else cls(took_over=False)
+
+    def take_over(self, alerts: Iterable[Alert]) -> None:
+        """Go on with the alerts that the file has open; the same one found since is no other."""
+        for alert in alerts:
+            since = self.open.pop(_name(alert), None)
+            self.unwritten = [a for a in self.unwritten if a != since]
+            if since and alert.notified_at is None:
+                alert.notified_at = since.notified_at
+            self.open[_name(alert)] = alert
+        self.took_over = True
 
     def write(self) -> str:
         return TypeAdapter(type(self)).dump_json(self).decode()
@@ -98,24 +108,27 @@ def check(warehouse: Warehouse, text: str | None, home: Path, *, collecting: boo
     """
     now = datetime.now(UTC)
     cursor = Cursor.read(text)
-    wrong = list(_beside_the_file(warehouse))
+    wrong: list[Wrong] = []
     unknown: set[AlertKind] = set()
+    trouble: WarehouseError | None = None
     metrics: list[SystemMetrics] = []
     try:
-        if warehouse.path.exists():
-            with warehouse.connect(read_only=True) as connection:
+        if warehouse.exists:
+            with warehouse.reading() as connection:
                 require_current(connection)
-                if cursor is None:
-                    cursor = Cursor(open={_name(a): a for a in queries.open_alerts(connection)})
+                if not cursor.took_over:
+                    cursor.take_over(queries.open_alerts(connection))
                 wrong += _in_the_file(connection, now, collecting=collecting)
                 if now - cursor.measured_at >= METRICS_EVERY:
                     metrics.append(_measure(connection, warehouse, home, now))
-    except (Locked, Outdated):
+    except (Locked, Outdated) as problem:
+        trouble = problem
         unknown |= _IN_THE_FILE
-    except (Damaged, TooNew) as problem:
+    except WarehouseError as problem:
+        trouble = problem
         wrong.append(Wrong("database", str(warehouse.path), "critical", str(problem)))
         unknown |= _IN_THE_FILE - {"database"}
-    cursor = cursor or Cursor()
+    wrong += _beside_the_file(warehouse, trouble)
     found = _compare(cursor, wrong, unknown, now)
     _send(cursor, found, now)
     for row in metrics:
@@ -136,7 +149,7 @@ def _name(about: "Alert | Wrong") -> str:
 def _write(warehouse: Warehouse, cursor: Cursor, metrics: Sequence[SystemMetrics]) -> None:
     """Into the file what it does not have; while it cannot be written the cursor keeps it."""
     rows: list[Row] = [*cursor.unwritten, *metrics]
-    if not rows or not warehouse.path.exists():
+    if not rows or not warehouse.exists:
         return
     try:
         warehouse.write_rows(rows)
@@ -219,20 +232,23 @@ def notify(urls: Sequence[str], lines: Sequence[str], *, critical: bool) -> bool
 # What can be wrong
 
 
-def _beside_the_file(warehouse: Warehouse) -> Iterator[Wrong]:
-    """What can be said without opening the file: of the spool and the disk."""
+def _beside_the_file(warehouse: Warehouse, trouble: WarehouseError | None) -> Iterator[Wrong]:
+    """What can be said beside the file, whatever trouble that gave: of the spool and the disk."""
     waiting = warehouse.waiting()
-    if waiting:
-        since = datetime.fromtimestamp(waiting[0].stat().st_mtime, UTC)
-        if datetime.now(UTC) - since > SPOOL_PATIENCE:
-            yield Wrong(
-                "waiting_spool",
-                str(warehouse.spool),
-                "warning",
-                f"{len(waiting)} collections wait for the database since {since:%d %b %H:%M} UTC: "
-                "another program may hold it",
-            )
-    if warehouse.path.parent.exists():
+    since = _written_at(waiting[0]) if waiting else None
+    if since and datetime.now(UTC) - since > SPOOL_PATIENCE:
+        why = (None if isinstance(trouble, Outdated) else trouble) or warehouse.why_waiting
+        yield Wrong(
+            "waiting_spool",
+            str(warehouse.spool),
+            "warning",
+            f"{len(waiting)} collections wait for the database since {since:%d %b %H:%M} UTC: "
+            f"{why or trouble or 'it can be written now, and they will be'}",
+        )
+    for collection in warehouse.put_aside():
+        message = "it cannot be read and is not in the database: remove it when nobody needs it"
+        yield Wrong("waiting_spool", str(collection), "warning", message)
+    if _written_at(warehouse.path.parent):
         free = shutil.disk_usage(warehouse.path.parent).free
         if free < settings.least_free_bytes():
             yield Wrong(
@@ -241,6 +257,14 @@ def _beside_the_file(warehouse: Warehouse) -> Iterator[Wrong]:
                 "critical",
                 f"{free / 2**30:.1f} GiB are free",
             )
+
+
+def _written_at(path: Path) -> datetime | None:
+    """When a file or folder was written; None for one that is gone, or that we may not look at."""
+    try:
+        return datetime.fromtimestamp(path.stat().st_mtime, UTC)
+    except OSError:
+        return None
 
 
 _IN_THE_FILE: frozenset[AlertKind] = frozenset(

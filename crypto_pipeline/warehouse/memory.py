@@ -2,12 +2,15 @@
 times when the file cannot be read."""
 
 import json
-import uuid
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from pydantic import TypeAdapter, ValidationError
+
+from crypto_pipeline import files
 from crypto_pipeline.tables import RateLimitUsage, RotationState, Row, SourceHealth
 from crypto_pipeline.tables.pools import Period
 from crypto_pipeline.warehouse.layout import Layout
@@ -58,9 +61,12 @@ _REMEMBERED = {
 }
 """The parts of a Memory that are rows of a table."""
 
+_RANKS = TypeAdapter(dict[str, int])
+
 
 def from_file(connection: Connection, here: Layout) -> Memory:
-    """What the tables say; nothing of those that an older file does not have."""
+    """What the tables say; nothing of those that an older file does not have, and nothing of a row
+    that this release does not understand, such as one with a newer one's word."""
     memory = Memory()
     for part, about in _REMEMBERED.items():
         name = about.model.table.name
@@ -68,8 +74,9 @@ def from_file(connection: Connection, here: Layout) -> Memory:
         if columns:
             found = connection.execute(f"SELECT {names(columns)} FROM {name} {about.only}")
             for values in found.fetchall():
-                row = about.model.model_validate(dict(zip(columns, values, strict=True)))
-                getattr(memory, part)[about.key(row)] = row
+                with suppress(ValidationError):
+                    row = about.model.model_validate(dict(zip(columns, values, strict=True)))
+                    getattr(memory, part)[about.key(row)] = row
     if "coins" in here:
         ranks = connection.execute(
             "SELECT symbol, min(rank) FROM coins "
@@ -81,8 +88,8 @@ def from_file(connection: Connection, here: Layout) -> Memory:
 
 
 def to_note(memory: Memory, note: Path) -> None:
-    """Write the memory down, in one step."""
-    note.parent.mkdir(parents=True, exist_ok=True)
+    """Write the memory down, in one step. Raises OSError."""
+    files.private_folder(note.parent)
     text = json.dumps(
         {"ranks": memory.ranks}
         | {
@@ -90,23 +97,30 @@ def to_note(memory: Memory, note: Path) -> None:
             for part in _REMEMBERED
         }
     )
-    beside = note.with_suffix(f".{uuid.uuid4().hex}")
-    beside.write_text(text, encoding="utf-8")
-    beside.replace(note)
+    files.write_private(note, text)
 
 
 def from_note(note: Path) -> Memory:
-    """What the note says; nothing when there is none that can be read."""
+    """What the note says, row by row; nothing when there is none that can be read."""
+    memory = Memory()
     try:
         noted = json.loads(note.read_text(encoding="utf-8"))
-        memory = Memory(ranks=noted["ranks"])
-        for part, about in _REMEMBERED.items():
-            for values in noted.get(part, ()):
+    except (OSError, ValueError, RecursionError):
+        return memory
+    if not isinstance(noted, dict):
+        return memory
+    for part, about in _REMEMBERED.items():
+        for values in _list(noted.get(part)):
+            with suppress(ValidationError):
                 row = about.model.model_validate_json(json.dumps(values))
                 getattr(memory, part)[about.key(row)] = row
-    except (OSError, ValueError, KeyError):
-        return Memory()
+    with suppress(ValidationError):
+        memory.ranks = _RANKS.validate_python(noted.get("ranks", {}))
     return memory
+
+
+def _list(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else []
 
 
 def newest(known: Memory, noted: Memory) -> Memory:
