@@ -45,6 +45,7 @@ groups         the groups of tables: beat, age at which they are stale, schedule
 cron           whether a cron expression can be read, and ever comes true
 settings       what a user may set in the environment
 env_file       .env, read as Dagster reads it
+files          files on disk: for their owner alone, and gone when their writer died
 tables         every table as a row model: the only place where a column is declared
   spec         the vocabulary: a row model, its columns, and what follows from them
   outcomes     the words for how an endpoint ends, and why one is not asked
@@ -70,7 +71,7 @@ sources        every endpoint as data: the only place where a source is named
   news         feeds and APIs of articles
   sentiment    indices and ratios of mood
 warehouse      the DuckDB file: the only package that knows duckdb
-  errors       what can be wrong with the file
+  errors       what can be wrong with the file, and what helps
   sql          small pieces of SQL
   migrations   what each version of the layout changed
   layout       from declarations to tables, views and comments
@@ -78,8 +79,9 @@ warehouse      the DuckDB file: the only package that knows duckdb
   queries      what is asked of the file: by alerts, status and the budget
   agreed_view  the SQL of the agreed view over all sources
   load         rows into tables, one transaction a collection
+  spool        collections that wait on disk
   upkeep       old rows out, the file written anew
-  file         the DuckDB file itself, its locks and its spool
+  file         the DuckDB file itself, its locks, and what goes to the spool instead
 collection     one collection, from the plan to the batch that is written
   collect      the order of the steps: begin here
   plan         who may be asked now, and why the others may not

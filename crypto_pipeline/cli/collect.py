@@ -154,5 +154,7 @@ def _closing_lines(collection: "Collection") -> None:
     for words in skip_counts(collection.results):
         out.print(f"  {shown(words)}", style="dim")
     if collection.receipt.spooled:
-        out.print("the database is locked: the rows wait in the spool for the next collection")
+        out.print("the rows wait in the spool until the database can be written")
+    if collection.receipt.problem and not collection.receipt.failed:
+        err.print(f"[yellow]{shown(str(collection.receipt.problem))}", soft_wrap=True)
     out.print(f"database: {settings.database()}", style="dim", soft_wrap=True)

@@ -24,7 +24,7 @@ from crypto_pipeline.sources import SOURCES
 from crypto_pipeline.sources.spec import MAJORS, Endpoint
 from crypto_pipeline.tables import CachedMarketData
 from crypto_pipeline.tables.outcomes import Skipped
-from crypto_pipeline.warehouse import Memory, Warehouse
+from crypto_pipeline.warehouse import Hurried, Memory, Warehouse
 
 GROUP_WAIT_S = 90.0
 """How long a collection waits for another of the same group before it steps aside."""
@@ -44,30 +44,30 @@ def collect(
     """Run one collection of these tables, keep what it brings, and log how each endpoint ended.
 
     `among` limits it to some endpoints. Raises SettingError before anybody is asked, WarehouseError
-    when the file could not be written, and Interrupted after Ctrl-C or SIGTERM, when what was
-    answered is kept; what the network does never raises.
+    when nothing can be kept, and Interrupted after a signal, when what was answered is kept.
     """
     form = settings.log_form()
+    settings.check_keys(key_names())
     warehouse = warehouse or Warehouse(settings.database())
     endpoints = endpoints_of(tables) if among is None else list(among)
     collection = Collection(collection_id, collection_type, datetime.now(UTC))
-    agree = CachedMarketData.table.name in tables
-    with Interrupts() as interrupts:
+    with Interrupts() as stop:
         try:
-            with _cycle_collector_off(), _groups_locked(warehouse, endpoints) as busy:
+            with _cycle_collector_off(), _groups_locked(warehouse, endpoints, stop) as busy:
                 if busy:
                     _step_aside(collection, endpoints, busy)
                 else:
+                    warehouse.require_room()
                     memory = warehouse.remember()
                     collection.results = crawl(
                         endpoints, memory, collection.id, force=force, progress=progress,
-                        limits=limits, interrupted=interrupts.heard,
+                        limits=limits, interrupted=stop,
                     )  # fmt: skip
-                    _keep(collection, memory, warehouse, agree)
+                    _keep(collection, memory, warehouse, tables, stop)
         finally:
             collection.unlogged = log_file.write(collection, warehouse, form)
-    if interrupts.signal:
-        collection.interrupted = interrupts.signal
+    if stop.signal:
+        collection.interrupted = stop.signal
         raise Interrupted(collection)
     return collection
 
@@ -101,12 +101,20 @@ def crawl(
     return [results[endpoint.id] for endpoint in endpoints]
 
 
-def _keep(collection: Collection, memory: Memory, warehouse: Warehouse, agree: bool) -> None:
+def _keep(
+    collection: Collection,
+    memory: Memory,
+    warehouse: Warehouse,
+    tables: Sequence[str],
+    interrupted: Callable[[], bool],
+) -> None:
     """Write what a collection brought, without the coins that a user does not want by all that is
     known of their ranks."""
     universe.learn_ranks(memory.ranks, collection.results)
     universe.leave_out(collection.results, universe.inside(settings.universe(), memory.ranks))
-    collection.receipt = warehouse.write(records.batch(collection, memory, agree=agree))
+    agree = CachedMarketData.table.name in tables
+    batch = records.batch(collection, memory, agree=agree)
+    collection.receipt = warehouse.write(batch, interrupted)
     warehouse.note(memory)
 
 
@@ -135,11 +143,17 @@ def _cycle_collector_off() -> Iterator[None]:
 
 
 @contextmanager
-def _groups_locked(warehouse: Warehouse, endpoints: Sequence[Endpoint]) -> Iterator[str | None]:
+def _groups_locked(
+    warehouse: Warehouse, endpoints: Sequence[Endpoint], interrupted: Callable[[], bool]
+) -> Iterator[str | None]:
     """Keep other collections of these endpoints' groups away; gives the group that is taken."""
     with ExitStack() as locks:
         for group in sorted({e.model.table.group.name for e in endpoints}):
-            if not locks.enter_context(warehouse.lock(group, GROUP_WAIT_S)):
+            try:
+                held = locks.enter_context(warehouse.lock(group, GROUP_WAIT_S, interrupted))
+            except Hurried:
+                held = False
+            if not held:
                 yield group
                 return
         yield None

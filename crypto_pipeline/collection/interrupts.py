@@ -33,7 +33,7 @@ class Interrupts:
         self.signal: int | None = None
         self._before: dict[int, Any] = {}
 
-    def heard(self) -> bool:
+    def __call__(self) -> bool:
         """Whether there was one."""
         return self.signal is not None
 

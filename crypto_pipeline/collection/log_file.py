@@ -12,7 +12,9 @@ from collections.abc import Mapping
 from contextlib import closing
 from logging.handlers import RotatingFileHandler
 from pathlib import Path
+from typing import Any
 
+from crypto_pipeline import files
 from crypto_pipeline.collection.results import Collection, Result
 from crypto_pipeline.settings import LogForm
 from crypto_pipeline.warehouse import Warehouse
@@ -30,6 +32,9 @@ Value = str | int | None
 
 
 class _File(RotatingFileHandler):
+    def _open(self) -> Any:
+        return open(self.baseFilename, self.mode, encoding=self.encoding, opener=files.private)
+
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802  (logging's name)
         """Let the problem out: logging would print it to a run's stderr and go on."""
         problem = sys.exception()

@@ -24,10 +24,8 @@ from crypto_pipeline.tables.outcomes import FAULT
 from crypto_pipeline.tables.worker import AlertKind, Severity
 from crypto_pipeline.warehouse import (
     Connection,
-    Damaged,
     Locked,
     Outdated,
-    TooNew,
     Warehouse,
     WarehouseError,
     queries,
@@ -69,6 +67,7 @@ class Cursor:
     when it was looked, and when metrics were taken and a drain was asked for last.
 
     uptime_s: the system's own count of seconds then, which no change of the clock touches.
+    took_over: whether the alerts that were open in the file before the first round are among them.
 
     Alerts live here and not in the file alone, so that a locked file is an alert too.
     """
@@ -79,10 +78,21 @@ class Cursor:
     drained_at: datetime = datetime(1970, 1, 1, tzinfo=UTC)
     looked_at: datetime | None = None
     uptime_s: float | None = None
+    took_over: bool = True
 
     @classmethod
-    def read(cls, text: str | None) -> Self | None:
-        return TypeAdapter(cls).validate_json(text) if text else None
+    def read(cls, text: str | None) -> Self:
+        return TypeAdapter(cls).validate_json(text) if text else cls(took_over=False)
+
+    def take_over(self, alerts: Iterable[Alert]) -> None:
+        """Go on with the alerts that the file has open; the same one found since is no other."""
+        for alert in alerts:
+            since = self.open.pop(_name(alert), None)
+            self.unwritten = [a for a in self.unwritten if a != since]
+            if since and alert.notified_at is None:
+                alert.notified_at = since.notified_at
+            self.open[_name(alert)] = alert
+        self.took_over = True
 
     def write(self) -> str:
         return TypeAdapter(type(self)).dump_json(self).decode()
@@ -118,24 +128,28 @@ def check(
     """
     now = datetime.now(UTC)
     cursor = Cursor.read(text)
-    wrong = [*_beside_the_file(warehouse), *_of_the_clock(cursor, now)]
+    wrong = list(_of_the_clock(cursor, now))
     unknown: set[AlertKind] = set()
+    trouble: WarehouseError | None = None
     metrics: list[SystemMetrics] = []
     try:
-        if warehouse.path.exists():
-            with warehouse.connect(read_only=True) as connection:
+        if warehouse.exists:
+            with warehouse.reading() as connection:
                 require_current(connection)
-                if cursor is None:
-                    cursor = Cursor(open={_name(a): a for a in queries.open_alerts(connection)})
+                if not cursor.took_over:
+                    cursor.take_over(queries.open_alerts(connection))
                 wrong += _in_the_file(connection, now, collecting, overdue)
                 if _since(cursor.measured_at, now) >= METRICS_EVERY:
                     metrics.append(_measure(connection, warehouse, home, now))
-    except (Locked, Outdated):
+    except (Locked, Outdated) as problem:
+        trouble = problem
         unknown |= _IN_THE_FILE
-    except (Damaged, TooNew) as problem:
+    except WarehouseError as problem:
+        trouble = problem
         wrong.append(Wrong("database", str(warehouse.path), "critical", str(problem)))
         unknown |= _IN_THE_FILE - {"database"}
-    return _end(warehouse, cursor or Cursor(), wrong, unknown, metrics, now)
+    wrong += _beside_the_file(warehouse, trouble)
+    return _end(warehouse, cursor, wrong, unknown, metrics, now)
 
 
 def _end(
@@ -173,7 +187,7 @@ def _name(about: "Alert | Wrong") -> str:
 def _write(warehouse: Warehouse, cursor: Cursor, metrics: Sequence[SystemMetrics]) -> None:
     """Into the file what it does not have; while it cannot be written the cursor keeps it."""
     rows: list[Row] = [*cursor.unwritten, *metrics]
-    if not rows or not warehouse.path.exists():
+    if not rows or not warehouse.exists:
         return
     try:
         warehouse.write_rows(rows)
@@ -256,20 +270,23 @@ def notify(urls: Sequence[str], lines: Sequence[str], *, critical: bool) -> bool
 # What can be wrong
 
 
-def _beside_the_file(warehouse: Warehouse) -> Iterator[Wrong]:
-    """What can be said without opening the file: of the spool and the disk."""
+def _beside_the_file(warehouse: Warehouse, trouble: WarehouseError | None) -> Iterator[Wrong]:
+    """What can be said beside the file, whatever trouble that gave: of the spool and the disk."""
     waiting = warehouse.waiting()
-    if waiting:
-        since = datetime.fromtimestamp(waiting[0].stat().st_mtime, UTC)
-        if datetime.now(UTC) - since > SPOOL_PATIENCE:
-            yield Wrong(
-                "waiting_spool",
-                str(warehouse.spool),
-                "warning",
-                f"{len(waiting)} collections wait for the database since {since:%d %b %H:%M} UTC: "
-                "another program may hold it",
-            )
-    if warehouse.path.parent.exists():
+    since = _written_at(waiting[0]) if waiting else None
+    if since and datetime.now(UTC) - since > SPOOL_PATIENCE:
+        why = (None if isinstance(trouble, Outdated) else trouble) or warehouse.why_waiting
+        yield Wrong(
+            "waiting_spool",
+            str(warehouse.spool),
+            "warning",
+            f"{len(waiting)} collections wait for the database since {since:%d %b %H:%M} UTC: "
+            f"{why or trouble or 'it can be written now, and they will be'}",
+        )
+    for collection in warehouse.put_aside():
+        message = "it cannot be read and is not in the database: remove it when nobody needs it"
+        yield Wrong("waiting_spool", str(collection), "warning", message)
+    if _written_at(warehouse.path.parent):
         free = shutil.disk_usage(warehouse.path.parent).free
         if free < settings.least_free_bytes():
             yield Wrong(
@@ -280,9 +297,9 @@ def _beside_the_file(warehouse: Warehouse) -> Iterator[Wrong]:
             )
 
 
-def _of_the_clock(cursor: Cursor | None, now: datetime) -> Iterator[Wrong]:
+def _of_the_clock(cursor: Cursor, now: datetime) -> Iterator[Wrong]:
     """A clock that was set: against the last look, and against the system's count of seconds."""
-    if cursor is None or cursor.looked_at is None:
+    if cursor.looked_at is None:
         return
     went = now - cursor.looked_at
     uptime_s = _uptime_s()
@@ -304,6 +321,14 @@ def _of_the_clock(cursor: Cursor | None, now: datetime) -> Iterator[Wrong]:
 def _uptime_s() -> float | None:
     """Seconds since the machine started, its sleep included; None where no system call tells."""
     return time.clock_gettime(time.CLOCK_BOOTTIME) if hasattr(time, "CLOCK_BOOTTIME") else None
+
+
+def _written_at(path: Path) -> datetime | None:
+    """When a file or folder was written; None for one that is gone, or that we may not look at."""
+    try:
+        return datetime.fromtimestamp(path.stat().st_mtime, UTC)
+    except OSError:
+        return None
 
 
 _IN_THE_FILE: frozenset[AlertKind] = frozenset(

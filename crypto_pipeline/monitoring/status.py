@@ -42,12 +42,12 @@ class WorkerFacts:
 def read_facts(warehouse: Warehouse) -> WorkerFacts:
     """Read it in one short connection; never raises for a missing, locked or damaged file."""
     facts = WorkerFacts(waiting=len(warehouse.waiting()))
-    if not warehouse.path.exists():
+    if not warehouse.exists:
         facts.trouble = f"there is no database at {warehouse.path} yet"
         return facts
     since = datetime.now(UTC) - RECENT
     try:
-        with warehouse.connect(read_only=True) as connection:
+        with warehouse.reading() as connection:
             stats = queries.worker_stats(connection)
             if stats is None:
                 facts.trouble = (

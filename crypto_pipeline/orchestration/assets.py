@@ -112,8 +112,8 @@ def build_assets(progress: Progress | None = None, done: Done | None = None) -> 
             _tell(context, interrupted.collection, done)
             raise
         _tell(context, collection, done)
-        if collection.failed:
-            raise dg.Failure(collection.failed, allow_retries=False)
+        if failed := collection.failed or collection.receipt.failed:
+            raise dg.Failure(failed, allow_retries=False)
         without_remark_on_outputs(context)
         for model in models:
             yield from report(model, collection, with_check=model.table.name in checks)
@@ -134,8 +134,8 @@ def _collect(
     progress: Progress | None,
 ) -> Collection:
     """Collect the tables under the run's id. Raises Failure when nothing can be kept."""
-    with warehouse.run_lock(run_id):
-        try:
+    try:
+        with warehouse.run_lock(run_id):
             return collect(
                 [model.table.name for model in models],
                 run_id,
@@ -144,8 +144,8 @@ def _collect(
                 force=config.force,
                 progress=progress,
             )
-        except WarehouseError as problem:
-            raise dg.Failure(str(problem), allow_retries=False) from None
+    except WarehouseError as problem:
+        raise dg.Failure(str(problem), allow_retries=False) from None
 
 
 def _tell(context: dg.AssetExecutionContext, collection: Collection, done: Done | None) -> None:
@@ -177,7 +177,9 @@ def _log(context: dg.AssetExecutionContext, collection: Collection) -> None:
     if collection.stepped_aside:
         context.log.warning(collection.stepped_aside)
     if collection.receipt.spooled:
-        context.log.warning("the database is locked: the collection waits in the spool")
+        context.log.warning(f"the collection waits in the spool: {collection.receipt.problem}")
+    elif collection.receipt.problem:
+        context.log.warning(str(collection.receipt.problem))
     if collection.unlogged:
         context.log.warning(collection.unlogged)
     if collection.receipt.drained:

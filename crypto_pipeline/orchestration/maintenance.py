@@ -13,7 +13,7 @@ from crypto_pipeline.monitoring import dagster_instance
 from crypto_pipeline.monitoring.snapshot import DAILY, MAINTENANCE
 from crypto_pipeline.orchestration.resources import WarehouseResource
 from crypto_pipeline.tables import KEPT
-from crypto_pipeline.warehouse import Locked, Warehouse
+from crypto_pipeline.warehouse import Locked, Warehouse, WarehouseError
 
 CRON = "17 3 * * *"
 FORGOTTEN_AFTER = timedelta(days=1)
@@ -28,7 +28,8 @@ def prune_history(instance: dg.DagsterInstance, before: datetime) -> int:
 
 
 def prune_warehouse(warehouse: Warehouse, at: datetime) -> tuple[dict[str, int], int]:
-    """Drop and archive old rows, then compact the file: rows by table, bytes won. Raises Locked."""
+    """Drop and archive old rows, then compact the file: rows by table, bytes won. Raises
+    WarehouseError."""
     dropped = warehouse.prune(settings.keep(KEPT), at, settings.archive())
     return dropped, warehouse.compact()
 
@@ -38,13 +39,15 @@ def prune(context: dg.OpExecutionContext, warehouse: WarehouseResource) -> None:
     at = datetime.now(UTC)
     deleted = prune_history(context.instance, at - settings.keep_runs())
     context.log.info(f"{deleted} runs were deleted from Dagster's history")
-    if not warehouse.warehouse.path.exists():
+    if not warehouse.warehouse.exists:
         return
     try:
         dropped, won = prune_warehouse(warehouse.warehouse, at)
     except Locked as problem:
         context.log.warning(f"the warehouse is left for tomorrow: {problem}")
         return
+    except WarehouseError as problem:
+        raise dg.Failure(str(problem), allow_retries=False) from None
     rows = ", ".join(f"{count} rows of {table}" for table, count in dropped.items())
     context.log.info(f"dropped {rows or 'no rows'}; the file is {won} bytes smaller")
 

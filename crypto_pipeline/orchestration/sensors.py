@@ -55,6 +55,8 @@ def drain(context: dg.OpExecutionContext, warehouse: WarehouseResource) -> None:
         drained = warehouse.warehouse.drain()
     except Locked as problem:
         context.log.warning(f"the spool waits on: {problem}")
+    except WarehouseError as problem:
+        raise dg.Failure(str(problem), allow_retries=False) from None
     else:
         context.log.info(f"{drained} collections left the spool")
 

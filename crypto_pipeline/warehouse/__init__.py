@@ -2,10 +2,13 @@
 
 from crypto_pipeline.warehouse.errors import (
     Damaged,
+    Hurried,
     Locked,
+    Lost,
     MigrationFailed,
     Outdated,
     TooNew,
+    Unavailable,
     WarehouseError,
 )
 from crypto_pipeline.warehouse.file import Warehouse
@@ -17,12 +20,15 @@ __all__ = [
     "Batch",
     "Connection",
     "Damaged",
+    "Hurried",
     "Locked",
+    "Lost",
     "Memory",
     "MigrationFailed",
     "Outdated",
     "Receipt",
     "TooNew",
+    "Unavailable",
     "Warehouse",
     "WarehouseError",
 ]

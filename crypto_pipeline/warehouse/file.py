@@ -1,12 +1,12 @@
 """The DuckDB file: opening it (late, briefly, never two writers), its locks and its spool."""
 
-import os
+import logging
 import random
 import shutil
 import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,13 +14,24 @@ from typing import TYPE_CHECKING, Any
 import duckdb
 from filelock import FileLock, Timeout
 
+from crypto_pipeline import files
 from crypto_pipeline.tables import Row
 from crypto_pipeline.warehouse import queries, upkeep
-from crypto_pipeline.warehouse.errors import Damaged, Locked, MigrationFailed, WarehouseError
+from crypto_pipeline.warehouse.errors import (
+    OF_WHAT_IS_WRITTEN,
+    Damaged,
+    Hurried,
+    Locked,
+    Lost,
+    Unavailable,
+    WarehouseError,
+    named,
+)
 from crypto_pipeline.warehouse.layout import STORAGE, layout, version
-from crypto_pipeline.warehouse.load import Batch, Receipt, load, load_rows, stage
+from crypto_pipeline.warehouse.load import Batch, Receipt, load, load_rows
 from crypto_pipeline.warehouse.memory import Memory, from_file, from_note, newest, to_note
-from crypto_pipeline.warehouse.sql import Connection, first_line, literal, log_of
+from crypto_pipeline.warehouse.spool import Spool, collection_id
+from crypto_pipeline.warehouse.sql import Connection, first_line, log_of, open_duckdb
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -31,7 +42,21 @@ LOCK_WAIT_S = 15.0
 MEMORY_WAIT_S = 1.0
 """How long a reader waits for what is remembered: the note beside the file says it as well."""
 
-_LOCKED = ("could not set lock", "conflicting lock", "being used by another process")
+ROOM_BYTES = 32 * 2**20
+"""Less room than this beside the file may not keep a collection, not even in the spool."""
+
+Hurry = Callable[[], bool]
+"""Whether there is no time to wait any more: asked at least every tenth of a second."""
+
+_TOLD = (duckdb.Error, OSError, MemoryError)
+"""What is told as a WarehouseError; anything else is a fault of ours."""
+
+
+def _no_hurry() -> bool:
+    return False
+
+
+log = logging.getLogger(__name__)
 
 
 class Warehouse:
@@ -42,75 +67,100 @@ class Warehouse:
 
     def __init__(self, path: Path, lock_wait_s: float = LOCK_WAIT_S) -> None:
         self.path = Path(path).absolute()
-        self.spool = self.path.with_name(self.path.name + ".spool")
+        self._spool = Spool(self.path.with_name(self.path.name + ".spool"))
         self.lock_wait_s = lock_wait_s
+
+    @property
+    def spool(self) -> Path:
+        """The folder of what waits."""
+        return self._spool.folder
+
+    @property
+    def exists(self) -> bool:
+        """Whether there is a file, as far as the system lets us look; opening it says the rest."""
+        try:
+            return self.path.exists()
+        except OSError:
+            return True
 
     # Opening
 
     @contextmanager
     def connect(
-        self, *, read_only: bool = False, wait_s: float | None = None
+        self, *, read_only: bool = False, wait_s: float | None = None, hurry: Hurry = _no_hurry
     ) -> Iterator[Connection]:
-        """A connection, closed in any case; waits for the file with jitter.
+        """A connection, closed in any case; waits for the file with jitter. A new file is its
+        owner's alone.
 
-        Raises Locked when another program keeps the file, Damaged when DuckDB cannot read it.
+        Raises Locked when another program keeps the file, Hurried, or another WarehouseError when
+        it cannot be opened. What goes wrong in the block is raised as it is.
         """
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        connection = self._open(read_only, self.lock_wait_s if wait_s is None else wait_s)
+        with self._telling():
+            files.private_folder(self.path.parent)
+            wait_s = self.lock_wait_s if wait_s is None else wait_s
+            connection = self._open(read_only, wait_s, hurry)
         try:
             connection.execute("SET TimeZone = 'UTC'")
             yield connection
         finally:
             connection.close()
 
-    def _open(self, read_only: bool, wait_s: float) -> Connection:
+    @contextmanager
+    def reading(self, wait_s: float | None = None) -> Iterator[Connection]:
+        """A read-only connection of which all that goes wrong is told as a WarehouseError: damage
+        may show only when the rows are read."""
+        with self._telling(), self.connect(read_only=True, wait_s=wait_s) as connection:
+            yield connection
+
+    @contextmanager
+    def _telling(self) -> Iterator[None]:
+        """Tell errors of DuckDB and the system as what is wrong with the file."""
+        try:
+            yield
+        except _TOLD as problem:
+            raise named(problem, self.path) from None
+
+    def _open(self, read_only: bool, wait_s: float, hurry: Hurry) -> Connection:
         until = time.monotonic() + wait_s
+        new = not read_only and not self.exists
         while True:
             try:
-                return duckdb.connect(
+                connection = open_duckdb(
                     str(self.path),
                     read_only=read_only,
                     config={"storage_compatibility_version": STORAGE},
                 )
-            except duckdb.IOException as problem:
-                words = str(problem)
-                if not any(sign in words.lower() for sign in _LOCKED):
-                    raise self._unusable(words) from None
-                if time.monotonic() >= until:
-                    raise Locked(
-                        f"{self.path} is held by another program: {first_line(words)}. "
-                        "Close it there, or read a copy of the file"
-                    ) from None
-                time.sleep(random.uniform(0.05, 0.3))
             except duckdb.Error as problem:
-                raise self._unusable(str(problem)) from None
+                trouble = named(problem, self.path)
+                if not isinstance(trouble, Locked) or time.monotonic() >= until:
+                    raise trouble from None
+                self._must_have_time(hurry)
+                time.sleep(random.uniform(0.03, 0.1))
+                continue
+            if new:
+                with suppress(OSError):
+                    self.path.chmod(files.OWNER)
+            return connection
 
-    def _unusable(self, words: str) -> WarehouseError:
-        log = log_of(self.path)
-        first = ""
-        if log.exists():
-            first = (
-                f"First move {log.name} alone aside: it holds the last writes, and without it the "
-                "file may be whole. "
-            )
-        return Damaged(
-            f"{self.path} cannot be opened: {first_line(words)}. {first}If the file is damaged, "
-            "move it aside: the next collection makes a new one and adds what waits in the spool "
-            "beside it"
-        )
+    def _must_have_time(self, hurry: Hurry) -> None:
+        if hurry():
+            raise Hurried(f"{self.path}: the program was being ended")
 
     @contextmanager
-    def lock(self, name: str, wait_s: float) -> Iterator[bool]:
-        """Hold the lock `name` among crypto_pipeline's own processes; False when it stays taken."""
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(self.path.with_name(f"{self.path.name}.{name}.lock"))
+    def lock(self, name: str, wait_s: float, hurry: Hurry = _no_hurry) -> Iterator[bool]:
+        """Hold the lock `name` among crypto_pipeline's own processes; False when it stays taken.
+
+        Raises Hurried, or Unavailable where no lock can be made.
+        """
+        with self._telling():
+            files.private_folder(self.path.parent)
+            lock = FileLock(self.path.with_name(f"{self.path.name}.{name}.lock"))
+            try:
+                lock.acquire(timeout=wait_s, poll_interval=0.05, cancel_check=hurry)
+            except Timeout:
+                self._must_have_time(hurry)
         try:
-            lock.acquire(timeout=wait_s, poll_interval=0.05)
-        except Timeout:
-            yield False
-            return
-        try:
-            yield True
+            yield lock.is_locked
         finally:
             lock.release()
 
@@ -121,11 +171,15 @@ class Warehouse:
 
     @contextmanager
     def run_lock(self, run_id: str) -> Iterator[None]:
-        """Show that a run lives: a lock that the system takes from a process however it ends."""
-        self.path.parent.mkdir(parents=True, exist_ok=True)
+        """Show that a run lives: a lock that the system takes from a process however it ends.
+
+        Raises Unavailable where no lock can be made.
+        """
         file = self._run_lock_file(run_id)
-        lock = FileLock(file)
-        lock.acquire()
+        with self._telling():
+            files.private_folder(self.path.parent)
+            lock = FileLock(file)
+            lock.acquire()
         try:
             yield
         finally:
@@ -137,12 +191,12 @@ class Warehouse:
         file = self._run_lock_file(run_id)
         try:
             left = file.stat()
-        except FileNotFoundError:
+        except OSError:
             return False
         lock = FileLock(file)
         try:
             lock.acquire(timeout=0)
-        except Timeout:
+        except OSError:  # a living process has it, or we may not look
             return False
         # The owner removes its file when it is done: then the one locked here is a new one.
         gone = file.stat().st_ino == left.st_ino
@@ -165,80 +219,118 @@ class Warehouse:
             return connection.execute(sql, list(parameters)).df()
 
     def _must_exist(self) -> None:
-        if not self.path.exists():
+        if not self.exists:
             raise WarehouseError(f"there is no database at {self.path} yet: run a collection first")
 
     def remember(self) -> Memory:
-        """What earlier collections left for this one.
+        """What earlier collections left for this one. Never raises for what is wrong with the file.
 
-        While the file is locked, or a collection waits in the spool, the note that the last
-        collection left beside the file says what the file cannot.
+        While the file cannot be read, or a collection waits in the spool, the note that the last
+        collection left beside the file says what the file cannot; the write tells of the trouble.
         """
-        if not self.path.exists():
-            return Memory()
+        now = datetime.now(UTC)
+        noted = from_note(self._spool.note, now)
+        if not self.exists:
+            return noted if self.waiting() else Memory()
         try:
-            with self.connect(read_only=True, wait_s=MEMORY_WAIT_S) as connection:
+            with self.reading(MEMORY_WAIT_S) as connection:
                 here = layout(connection)
                 version(connection, here)
-                memory = from_file(connection, here)
-        except Locked:
-            return from_note(self._note)
-        return newest(memory, from_note(self._note)) if self.waiting() else memory
+                memory = from_file(connection, here, now)
+        except WarehouseError:
+            return noted
+        return newest(memory, noted) if self.waiting() else memory
 
     def bytes_per_answer(self) -> dict[str, float]:
         """What the answers of each endpoint weighed on average in the newest week on record.
 
-        Empty when there is no file yet, or while another program holds it.
+        Empty when there is no file yet, or while it cannot be read.
         """
-        if not self.path.exists():
+        if not self.exists:
             return {}
         try:
-            with self.connect(read_only=True) as connection:
+            with self.reading() as connection:
                 return queries.bytes_per_answer(connection)
-        except Locked:
+        except WarehouseError:
             return {}
 
     def note(self, memory: Memory) -> None:
-        """Leave the memory beside the file, for the times when the file cannot be read."""
-        to_note(memory, self._note)
-
-    @property
-    def _note(self) -> Path:
-        return self.spool / "memory.json"
+        """Leave the memory beside the file, for the times when the file cannot be read. Where not
+        even that can be written, a warning is logged."""
+        try:
+            to_note(memory, self._spool.note)
+        except OSError as problem:
+            log.warning("%s is not written: %s", self._spool.note, problem)
 
     # Writing
 
+    def require_room(self) -> None:
+        """Raises Unavailable when a collection could be kept nowhere, not even in the spool: who
+        cannot keep the answers does not ask."""
+        with self._telling():
+            files.private_folder(self.spool)
+            with tempfile.TemporaryFile(dir=self.spool):
+                free = shutil.disk_usage(self.spool).free
+        if free < ROOM_BYTES:
+            raise Unavailable(
+                f"{self.spool}: {free / 2**20:.0f} MiB are free on its disk, too few to keep what "
+                "a collection brings: free some, or move the database to a bigger one"
+            )
+
     @contextmanager
-    def _writer_lock(self) -> Iterator[None]:
-        """Hold the one writer's place among crypto_pipeline's processes. Raises Locked."""
-        with self.lock("writer", self.lock_wait_s) as held:
+    def _writing(self, hurry: Hurry = _no_hurry) -> Iterator[Connection]:
+        """A connection in the one writer's place among crypto_pipeline's processes. Raises Locked,
+        Hurried or another WarehouseError."""
+        with self._telling(), self._writer_lock(hurry), self.connect(hurry=hurry) as connection:
+            files.make_beside(log_of(self.path), self.path)
+            self._spool.clear()
+            yield connection
+
+    @contextmanager
+    def _writer_lock(self, hurry: Hurry = _no_hurry) -> Iterator[None]:
+        with self.lock("writer", self.lock_wait_s, hurry) as held:
             if not held:
                 raise Locked(f"{self.path}: another collection is writing")
             yield
 
-    def write(self, batch: Batch) -> Receipt:
+    def write(self, batch: Batch, hurry: Hurry = _no_hurry) -> Receipt:
         """Write a collection in one transaction, after those that wait in the spool.
 
-        Written again under the same collection id it adds nothing. When the file stays locked the
-        batch goes to the spool and the receipt says so. Raises Damaged when the file cannot be
-        read and MigrationFailed when it keeps an older layout (the batch is kept in the spool all
-        the same), TooNew, or OSError when not even the spool can be written.
+        Written again under the same collection id it adds nothing. When the file cannot be written,
+        whatever the reason, the batch goes to the spool, and the receipt says so and why; at once
+        when there is a `hurry`. A fault of our own is raised when the batch is in the spool.
+        Raises Lost when not even the spool can be written.
         """
-        with tempfile.TemporaryDirectory(prefix="crypto_pipeline_") as folder:
-            staged = stage(batch, Path(folder))
-            try:
-                with self._writer_lock(), self.connect() as connection:
-                    drained = self._drain(connection)
-                    agree_at = batch.collected_at if batch.agree else None
-                    receipt = load(connection, batch.collection_id, staged, agree_at)
-                    receipt.drained = drained
-                    return receipt
-            except Locked:
-                self._put_aside(batch, staged)
-                return Receipt(spooled=True)
-            except (Damaged, MigrationFailed):
-                self._put_aside(batch, staged)
-                raise
+        try:
+            with self._spool.staged(batch) as staged:
+                try:
+                    return self._write(batch, staged, hurry)
+                except BaseException as problem:
+                    self._put(batch, staged, problem)
+                    if not isinstance(problem, WarehouseError):
+                        raise
+                    return Receipt(spooled=True, problem=problem)
+        except _TOLD as problem:
+            raise _lost(batch, named(problem, self.path)) from None
+
+    def _write(self, batch: Batch, staged: Mapping[str, str], hurry: Hurry) -> Receipt:
+        self._must_have_time(hurry)
+        with self._writing(hurry) as connection:
+            drained, problem = self._drain(connection, hurry)
+            self._must_have_time(hurry)
+            agree_at = batch.collected_at if batch.agree else None
+            receipt = load(connection, batch.collection_id, staged, agree_at)
+            receipt.drained, receipt.problem = drained, problem
+            return receipt
+
+    def _put(self, batch: Batch, staged: Mapping[str, str], problem: BaseException) -> None:
+        """Into the spool, where the file cannot be written. Raises Lost."""
+        try:
+            self._spool.put(batch, staged)
+        except _TOLD as another:
+            raise _lost(batch, problem, named(another, self.spool)) from None
+        if isinstance(problem, WarehouseError):
+            self._spool.say_why(problem)
 
     def write_rows(self, rows: Sequence[Row]) -> None:
         """Write rows of the management tables in one short transaction.
@@ -248,62 +340,80 @@ class Warehouse:
         """
         batch = Batch("", datetime.now(UTC))
         batch.add("", rows)
-        with tempfile.TemporaryDirectory(prefix="crypto_pipeline_") as folder:
-            staged = stage(batch, Path(folder))
-            with self._writer_lock(), self.connect() as connection:
-                load_rows(connection, staged)
+        with self._telling(), self._spool.staged(batch) as staged, self._writing() as connection:
+            load_rows(connection, staged)
 
     def waiting(self) -> list[Path]:
         """Collections in the spool, oldest first."""
-        return sorted(self.spool.glob("*.collection"))
+        return self._spool.waiting()
+
+    def put_aside(self) -> list[Path]:
+        """Collections in the spool that are damaged: none of their rows is in the file."""
+        return self._spool.damaged()
+
+    @property
+    def why_waiting(self) -> str | None:
+        """What kept collections from being written last, unless it passes by itself."""
+        return self._spool.why
 
     def drain(self) -> int:
-        """Write what waits in the spool; returns how many collections. Raises Locked."""
-        with self._writer_lock(), self.connect() as connection:
-            return self._drain(connection)
+        """Write what waits in the spool; returns how many collections.
 
-    def _drain(self, connection: Connection) -> int:
+        Raises WarehouseError: for what is wrong with the file, when nothing further was written;
+        for what is wrong with one collection, when the others were.
+        """
+        try:
+            with self._writing() as connection:
+                drained, problem = self._drain(connection)
+        except WarehouseError as trouble:
+            self._spool.say_why(trouble)
+            raise
+        if problem:
+            raise problem
+        return drained
+
+    def _drain(
+        self, connection: Connection, hurry: Hurry = _no_hurry
+    ) -> tuple[int, WarehouseError | None]:
         """Each waiting collection in a transaction of its own, and only then out of the spool.
 
         A crash between the two leaves it in the spool; its id is then found in the file, and it
-        adds nothing.
+        adds nothing. Gives how many were written, and what is wrong with one that was not.
         """
-        drained = 0
-        for folder in self.waiting():
-            collection_id = folder.name.removesuffix(".collection").split("~", 1)[1]
-            # The table's own columns as well: the rows may have waited for a newer version.
-            staged = {
-                file.stem: f"FROM read_parquet({literal(file)}) "
-                f"UNION ALL BY NAME (FROM {file.stem} LIMIT 0)"
-                for file in sorted(folder.glob("*.parquet"))
-            }
+        drained, wrong = 0, None
+        self._spool.take_back()
+        for collection in self.waiting():
+            if hurry():
+                break
             try:
-                load(connection, collection_id, staged, from_spool=True)
-            except duckdb.Error as problem:
-                folder.replace(folder.with_suffix(".damaged"))
-                raise Damaged(
-                    f"a collection in the spool cannot be read: {first_line(str(problem))}. It "
-                    f"was put aside as {folder.with_suffix('.damaged')}; run the collection again"
-                ) from None
-            shutil.rmtree(folder)
-            drained += 1
-        return drained
+                relations = self._spool.relations(collection)
+                load(connection, collection_id(collection), relations, from_spool=True)
+                drained += 1
+                self._spool.remove(collection)
+            except (duckdb.Error, OSError) as problem:
+                trouble = self._of_the_collection(collection, problem)
+                if trouble is None:
+                    raise
+                wrong = wrong or trouble
+        self._spool.say_why(wrong)
+        return drained, wrong
 
-    def _put_aside(self, batch: Batch, staged: Mapping[str, str]) -> None:
-        """Keep a staged batch as Parquet until the file can be written; all of it or nothing."""
-        self.spool.mkdir(parents=True, exist_ok=True)
-        name = f"{batch.collected_at:%Y%m%dT%H%M%S%f}~{batch.collection_id}"
-        unfinished = self.spool / f"{name}.unfinished"
-        unfinished.mkdir()
-        with duckdb.connect() as memory:
-            memory.execute("SET TimeZone = 'UTC'")
-            for table, relation in staged.items():
-                target = literal(unfinished / f"{table}.parquet")
-                memory.execute(f"COPY ({relation}) TO {target} (FORMAT parquet)")
-        for file in unfinished.iterdir():
-            with file.open("rb") as written:
-                os.fsync(written.fileno())
-        unfinished.replace(self.spool / f"{name}.collection")
+    def _of_the_collection(self, collection: Path, problem: Exception) -> WarehouseError | None:
+        """What is wrong with a collection in the spool; None for what is wrong with the file."""
+        if isinstance(problem, OSError):
+            return named(problem, collection)
+        if damage := self._spool.damage(collection):
+            aside = self._spool.put_aside(collection, damage)
+            return Damaged(
+                f"a collection in the spool cannot be read: {damage}. It was put aside as {aside}; "
+                "run the collection again"
+            )
+        if isinstance(problem, OF_WHAT_IS_WRITTEN):
+            return WarehouseError(
+                f"{collection} does not fit the database's tables and waits on: "
+                f"{first_line(str(problem))}"
+            )
+        return None
 
     # Keeping it small
 
@@ -312,26 +422,39 @@ class Warehouse:
     ) -> dict[str, int]:
         """Drop the rows of whole days older than `keep` says, by table; returns how many.
 
-        With an archive they are first exported, a Parquet file a table and day. A crash between
-        the two exports them again, to the same file. Raises Locked, or OSError for the archive.
+        As many days that have rows stay as `keep` has days: a wrong clock, now or when rows were
+        written, takes a day at most. With an archive they are first exported, a Parquet file a
+        table and day. A crash between the two exports them again, to the same file. Raises
+        WarehouseError, also for the archive, and then nothing was dropped.
         """
         self._must_exist()
-        with self._writer_lock(), self.connect() as connection:
+        with self._writing() as connection:
             here = layout(connection)
             cuts = {
-                name: (at - age).replace(hour=0, minute=0, second=0, microsecond=0)
+                name: cut
                 for name, age in keep.items()
-                if name in here
+                if name in here and (cut := upkeep.cut(connection, name, age, at))
             }
             return upkeep.drop(connection, cuts, archive)
 
     def compact(self, *, at_least: int = upkeep.WORTH_BYTES) -> int:
         """Write the file anew when that is worth it; returns the bytes won, 0 when it was not.
 
-        DuckDB reuses the room of deleted rows but does not give it back. Raises Locked.
+        DuckDB reuses the room of deleted rows but does not give it back. Raises WarehouseError, and
+        then the file is as it was.
         """
         self._must_exist()
-        with self._writer_lock():
+        with self._telling(), self._writer_lock():
+            upkeep.clear(self.path)
             with self.connect() as connection:
                 worth = upkeep.worth_compacting(connection, self.path, at_least)
             return upkeep.replace_with_copy(self.path) if worth else 0
+
+
+def _lost(batch: Batch, *problems: BaseException) -> Lost:
+    """The error that says what is lost, and all that stood in the way."""
+    rows = sum(len(rows) for by_endpoint in batch.rows.values() for rows in by_endpoint.values())
+    return Lost(
+        f"the {rows} rows of the collection {batch.collection_id} are lost, since nothing could be "
+        f"written: {'; and '.join(map(str, problems))}"
+    )

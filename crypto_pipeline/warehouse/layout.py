@@ -3,10 +3,8 @@
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 
-import duckdb
-
 from crypto_pipeline.tables import TABLES, VIEWS, Row
-from crypto_pipeline.warehouse.errors import MigrationFailed, Outdated, TooNew
+from crypto_pipeline.warehouse.errors import OF_WHAT_IS_WRITTEN, MigrationFailed, Outdated, TooNew
 from crypto_pipeline.warehouse.migrations import MIGRATIONS, VERSION
 from crypto_pipeline.warehouse.sql import Connection, first_line, literal, path_of
 
@@ -62,9 +60,7 @@ def migrate(connection: Connection) -> None:
     file = path_of(connection)
     try:
         _migrate(connection, before)
-    except duckdb.OperationalError:
-        raise  # the disk or the memory, not what is in the file
-    except duckdb.Error as problem:
+    except OF_WHAT_IS_WRITTEN as problem:  # and not the disk or the memory
         raise MigrationFailed(
             f"{file} has layout {before} and cannot be brought to {VERSION}: "
             f"{first_line(str(problem))}. Something of your own is in the way, such as a column, "

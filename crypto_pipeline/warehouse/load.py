@@ -24,6 +24,7 @@ from crypto_pipeline.tables import (
     WorkerRun,
 )
 from crypto_pipeline.warehouse.agreed_view import IDENTIFY, STATEMENTS
+from crypto_pipeline.warehouse.errors import WarehouseError
 from crypto_pipeline.warehouse.layout import migrate
 from crypto_pipeline.warehouse.migrations import MIGRATIONS
 from crypto_pipeline.warehouse.queries import brought
@@ -50,6 +51,7 @@ class Receipt:
 
     violations: tables whose rows break their declaration, with the columns and how many.
     totals: rows each table holds now. committed_at: None while the batch waits in the spool.
+    problem: why the batch waits, or else what is wrong with another one that does.
     """
 
     stored: dict[str, dict[str, int]] = field(default_factory=dict)
@@ -57,8 +59,16 @@ class Receipt:
     totals: dict[str, int] = field(default_factory=dict)
     committed_at: datetime | None = None
     spooled: bool = False
+    problem: WarehouseError | None = None
     repeated: bool = False
     drained: int = 0
+
+    @property
+    def failed(self) -> str | None:
+        """Why the batch waits when that does not pass by itself: somebody has to see to it."""
+        return (
+            str(self.problem) if self.spooled and self.problem and not self.problem.passes else None
+        )
 
     def of(self, table: str) -> int:
         return sum(self.stored.get(table, {}).values())

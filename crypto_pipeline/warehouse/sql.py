@@ -1,13 +1,22 @@
 """Small pieces of SQL and of what DuckDB says."""
 
+import os
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import duckdb
 
 Connection = duckdb.DuckDBPyConnection
+
+
+def open_duckdb(path: str = ":memory:", **how: Any) -> Connection:
+    """A connection. Raises OSError where no more files can be opened: DuckDB 1.5 ends the process
+    over that."""
+    os.close(os.open(os.devnull, os.O_RDONLY))
+    return duckdb.connect(path, **how)
 
 
 @contextmanager
@@ -17,7 +26,8 @@ def transaction(connection: Connection) -> Iterator[None]:
     try:
         yield
     except BaseException:
-        connection.execute("ROLLBACK")
+        with suppress(duckdb.Error):  # what went wrong may have ended the transaction already
+            connection.execute("ROLLBACK")
         raise
     connection.execute("COMMIT")
 
