@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 from crypto_pipeline import settings
@@ -91,11 +92,12 @@ def _start(*arguments: str) -> Process:
     """A part in a group of its own: Ctrl-C in a terminal comes to this process alone, which ends
     the parts in order."""
     command = [sys.executable, *arguments]
-    environment = os.environ | SHORT_ERRORS
+    about: Any = {"stdin": subprocess.DEVNULL, "env": os.environ | SHORT_ERRORS}
     if sys.platform == "win32":
-        group = subprocess.CREATE_NEW_PROCESS_GROUP
-        return subprocess.Popen(command, env=environment, creationflags=group)  # noqa: S603
-    return subprocess.Popen(command, env=environment, process_group=0)  # noqa: S603  (our own)
+        about["creationflags"] = subprocess.CREATE_NEW_PROCESS_GROUP
+    else:
+        about["process_group"] = 0
+    return subprocess.Popen(command, **about)  # noqa: S603  (our own)
 
 
 def _until(done: Callable[[], bool], parts: Mapping[str, Process], stop: threading.Event) -> bool:
