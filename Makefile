@@ -34,7 +34,8 @@ test: lint .duckdb2/ready
 	$(BIN)/python -m crypto_pipeline.docs --check
 	$(BIN)/python -m pytest -n auto
 	PYTHONPATH=$(CURDIR)/.duckdb2 $(BIN)/python -m pytest \
-		crypto_pipeline_tests/test_warehouse.py crypto_pipeline_tests/test_migrations.py
+		crypto_pipeline_tests/test_warehouse.py crypto_pipeline_tests/test_migrations.py \
+		crypto_pipeline_tests/test_nothing_lost.py
 	$(BIN)/dagster definitions validate -w workspace.yaml
 
 REPORT ?= live.xml

@@ -218,6 +218,60 @@ def test_while_the_file_is_locked_alerts_go_on(
     assert not look(warehouse, free.cursor).drain
 
 
+def test_what_waits_is_told_with_what_keeps_it(
+    warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("crypto_pipeline.monitoring.alerts.SPOOL_PATIENCE", timedelta(0))
+    remember(warehouse, "c1", health(0))
+
+    def said() -> str:
+        found = look(warehouse).opened
+        (alert,) = [a for a in found if a.kind == "waiting_spool"]
+        return alert.message
+
+    warehouse.write(batch("c2", price("alpha", "BTC", 1, "c2")), hurry=lambda: True)
+    with held(warehouse.path):
+        assert "is held by another program" in said()
+    assert said().endswith("it can be written now, and they will be")
+    with warehouse.connect() as connection:
+        connection.execute("UPDATE schema_migrations SET version = 1")
+        connection.execute("DROP TABLE data_collections")
+        connection.execute("CREATE VIEW data_collections AS SELECT 1 AS mine")
+    warehouse.write(batch("c3", price("alpha", "BTC", 1, "c3")))
+    assert "Something of your own is in the way" in said()
+    warehouse.path.write_bytes(b"rubbish" * 9999)
+    assert "is not a DuckDB file" in said()
+
+
+def test_a_first_look_at_a_locked_file_forgets_no_alert(
+    warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("crypto_pipeline.monitoring.alerts.SPOOL_PATIENCE", timedelta(0))
+    remember(warehouse, "c1", health(0, "open"))
+    assert kinds(look(warehouse)) == [("open_circuit", ENDPOINT.id)]
+    with held(warehouse.path):
+        warehouse.write(batch("c2", price("alpha", "BTC", 1, "c2")))
+        locked = look(warehouse, None)
+    assert kinds(locked) == [("waiting_spool", str(warehouse.spool))]
+    free = look(warehouse, locked.cursor)
+    assert kinds(free) == []
+    remember(warehouse, "c3", health(0))
+    over = look(warehouse, free.cursor)
+    assert sorted(alert.kind for alert in over.closed) == ["open_circuit", "waiting_spool"]
+    assert warehouse.query("SELECT count(*), count(closed_at) FROM alerts") == [(2, 2)]
+
+
+def test_a_file_that_cannot_be_read_through_is_an_alert(warehouse: Warehouse) -> None:
+    for n in range(3):
+        remember(warehouse, f"c{n}", *(health(n) for n in range(3)))
+    size = warehouse.path.stat().st_size
+    with warehouse.path.open("r+b") as file:
+        for at in range(20_000, size, 500):
+            file.seek(at)
+            file.write(b"rubbish")
+    assert [kind for kind, _ in kinds(look(warehouse))] == ["database"]
+
+
 def test_what_waits_in_the_spool_is_drained_by_a_run(
     warehouse: Warehouse, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -73,6 +73,31 @@ def test_old_rows_are_dropped_by_whole_days(warehouse: Warehouse) -> None:
     assert count(warehouse, "data_collections") == 31
 
 
+@pytest.mark.parametrize("ahead", [timedelta(days=1), timedelta(days=365), timedelta(days=36_500)])
+def test_a_clock_that_is_ahead_drops_a_day_at_most(
+    ahead: timedelta, warehouse: Warehouse, tmp_path: Path
+) -> None:
+    aged(warehouse, *range(31))
+    assert sum(warehouse.prune(MONTH, NOW + ahead).values()) <= 1
+    assert sum(warehouse.prune(MONTH, NOW + ahead).values()) == 0
+    # and rows that were written by it push out no more than their day
+    aged(warehouse, -ahead.days)
+    assert sum(warehouse.prune(MONTH, NOW + ahead).values()) <= 1
+    assert warehouse.prune(MONTH, NOW) == {}
+    assert count(warehouse, "data_collections") >= 29
+
+
+def test_a_clock_that_went_back_drops_nothing(warehouse: Warehouse) -> None:
+    aged(warehouse, *range(40))
+    assert warehouse.prune(MONTH, NOW - timedelta(days=365)) == {}
+
+
+def test_rows_of_the_future_are_no_days_that_count(warehouse: Warehouse) -> None:
+    aged(warehouse, *range(32), *range(-200, -100))
+    assert warehouse.prune(MONTH, NOW) == {"data_collections": 1}
+    assert count(warehouse, "data_collections") == 131
+
+
 def test_what_is_dropped_is_in_the_archive_once(warehouse: Warehouse, tmp_path: Path) -> None:
     archive = tmp_path / "archive"
     aged(warehouse, *range(32), 40, 40)
@@ -187,6 +212,20 @@ def test_a_crash_while_compacting_leaves_a_good_file(
     assert warehouse.compact(at_least=1) > 0
     assert count(warehouse, "connection_attempts") == attempts
     assert list(warehouse.path.parent.glob("*.compacting*")) == []
+
+
+def test_a_database_that_cannot_be_read_fails_the_job_with_advice(
+    warehouse: Warehouse, instance: dg.DagsterInstance
+) -> None:
+    warehouse.path.write_bytes(b"rubbish" * 9999)
+    for name in ("maintenance", "drain_spool"):
+        job = build_definitions().resolve_job_def(name)
+        result = job.execute_in_process(instance=instance, raise_on_error=False)
+        assert not result.success
+        (failure,) = [e for e in result.all_events if e.is_step_failure]
+        assert failure.step_failure_data.error
+        assert "is not a DuckDB file" in failure.step_failure_data.error.message
+        assert failure.step_failure_data.error.cause is None
 
 
 # Dagster's history

@@ -9,6 +9,7 @@ from crypto_pipeline.warehouse.errors import (
     Outdated,
     TooNew,
     Unavailable,
+    Unfit,
     WarehouseError,
 )
 from crypto_pipeline.warehouse.file import Warehouse
@@ -29,6 +30,7 @@ __all__ = [
     "Receipt",
     "TooNew",
     "Unavailable",
+    "Unfit",
     "Warehouse",
     "WarehouseError",
 ]

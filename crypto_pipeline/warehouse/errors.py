@@ -46,6 +46,10 @@ class Damaged(WarehouseError):
     """DuckDB cannot read the file, or a collection in the spool."""
 
 
+class Unfit(WarehouseError):
+    """A collection in the spool does not fit the tables of this crypto_pipeline."""
+
+
 class Unavailable(WarehouseError, OSError):
     """The system does not let us: no room, no permission, no file handle, no memory. The file
     itself may be whole."""

@@ -24,6 +24,7 @@ from crypto_pipeline.warehouse.errors import (
     Locked,
     Lost,
     Unavailable,
+    Unfit,
     WarehouseError,
     named,
 )
@@ -390,7 +391,7 @@ class Warehouse:
                 load(connection, collection_id(collection), relations, from_spool=True)
                 drained += 1
                 self._spool.remove(collection)
-            except (duckdb.Error, OSError) as problem:
+            except (duckdb.Error, OSError, Unfit) as problem:
                 trouble = self._of_the_collection(collection, problem)
                 if trouble is None:
                     raise
@@ -400,7 +401,7 @@ class Warehouse:
 
     def _of_the_collection(self, collection: Path, problem: Exception) -> WarehouseError | None:
         """What is wrong with a collection in the spool; None for what is wrong with the file."""
-        if isinstance(problem, OSError):
+        if isinstance(problem, OSError | Unfit):
             return named(problem, collection)
         if damage := self._spool.damage(collection):
             aside = self._spool.put_aside(collection, damage)
@@ -409,10 +410,7 @@ class Warehouse:
                 "run the collection again"
             )
         if isinstance(problem, OF_WHAT_IS_WRITTEN):
-            return WarehouseError(
-                f"{collection} does not fit the database's tables and waits on: "
-                f"{first_line(str(problem))}"
-            )
+            return Unfit(f"{collection} waits on: {first_line(str(problem))}")
         return None
 
     # Keeping it small

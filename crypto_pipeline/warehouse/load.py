@@ -147,7 +147,7 @@ def _write_collection(
     from the prices."""
     account = DataCollection.table.name
     for name, relation in staged.items():
-        if name in TABLES and name != account:
+        if name != account:
             whole = _added_up(relation) if name == RateLimitUsage.table.name else relation
             receipt.stored[name] = _write_table(connection, TABLES[name], whole)
             if TABLES[name] in DATA and (broken := _violations(connection, TABLES[name])):

@@ -18,7 +18,7 @@ import duckdb
 
 from crypto_pipeline import files
 from crypto_pipeline.tables import TABLES
-from crypto_pipeline.warehouse.errors import WarehouseError, of_the_system
+from crypto_pipeline.warehouse.errors import Unfit, WarehouseError, of_the_system
 from crypto_pipeline.warehouse.load import Batch, stage
 from crypto_pipeline.warehouse.sql import first_line, literal, open_duckdb
 
@@ -113,12 +113,16 @@ class Spool:
     # Out of it
 
     def relations(self, collection: Path) -> dict[str, str]:
-        """The SELECT that reads each table of a waiting collection. Raises OSError."""
+        """The SELECT that reads each table of a waiting collection. Raises OSError, or Unfit for a
+        table of a later release."""
+        found = _parquet(collection)
+        if unknown := [file.stem for file in found if file.stem not in TABLES]:
+            raise Unfit(f"{collection} waits on: there is no table {', '.join(unknown)} here")
         # The table's own columns as well: the rows may have waited for a newer version.
         return {
             file.stem: f"FROM read_parquet({literal(file)}) "
             f"UNION ALL BY NAME (FROM {file.stem} LIMIT 0)"
-            for file in _parquet(collection)
+            for file in found
         }
 
     def damage(self, collection: Path) -> str | None:
