@@ -1,10 +1,11 @@
 """crypto-pipeline, for people: a file for each command."""
 
+import sys
 
-def main() -> None:
-    """Run the command line; Ctrl-C while it is being loaded is no error either."""
-    try:
-        from crypto_pipeline.cli.main import main as run  # noqa: PLC0415
-    except KeyboardInterrupt:
-        raise SystemExit(130) from None
-    run()
+try:
+    from crypto_pipeline.cli.main import main
+except KeyboardInterrupt:  # while it is being loaded
+    print("stopped before anything began", file=sys.stderr)
+    sys.exit(130)
+
+__all__ = ["main"]
