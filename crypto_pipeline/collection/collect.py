@@ -114,8 +114,10 @@ def _keep(
     universe.leave_out(collection.results, universe.inside(settings.universe(), memory.ranks))
     agree = CachedMarketData.table.name in tables
     batch = records.batch(collection, memory, agree=agree)
-    collection.receipt = warehouse.write(batch, interrupted)
-    warehouse.note(memory)
+    try:
+        collection.receipt = warehouse.write(batch, interrupted)
+    finally:
+        warehouse.note(memory)  # who was asked counts, whatever became of the answers
 
 
 def endpoints_of(tables: Iterable[str]) -> list[Endpoint]:

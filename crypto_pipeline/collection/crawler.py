@@ -170,7 +170,8 @@ class Crawler:
             self._quotas.give_back(sent.source, sent.attempts - len(answer.attempts))
             for place, (asked, ask) in enumerate(sent.waiting):
                 self._extract(answer, asked, ask, shared=place > 0)
-            if not any(self._not_yet[asked.result.endpoint.url] for asked, _ in sent.waiting):
+            wanted = any(self._not_yet[asked.result.endpoint.url] for asked, _ in sent.waiting)
+            if not wanted or len(answer.body) > self._limits.small:
                 del self._sent[sent.request]
         self._fetcher.room.give_back(answer.taken)
 

@@ -115,13 +115,15 @@ class Slots:
 class Room:
     """The bytes of answers that may be in memory at once.
 
-    A big answer waits for room while it is read. The one that began to wait first always goes on,
-    so that one after the other is done: the room is exceeded by one answer at most.
+    A big answer waits for room while it is read. When all that is in the way are others that are
+    being read, the one that began to wait first goes on, so that one after the other is done: the
+    room is exceeded by small answers, and by one big one.
     """
 
     def __init__(self, size: int, small: int) -> None:
         self._size, self._small = size, small
         self._used = 0
+        self._whole = 0
         self._waiting: list[_Reading] = []
         self._changed = threading.Condition()
 
@@ -132,18 +134,23 @@ class Room:
         try:
             yield reading
         except BaseException:
-            self.give_back(reading.taken)
+            self._end(reading, kept=0)
             raise
-        finally:
-            with self._changed:
-                if reading in self._waiting:
-                    self._waiting.remove(reading)
-                    self._changed.notify_all()
+        self._end(reading, kept=reading.taken)
+
+    def _end(self, reading: "_Reading", kept: int) -> None:
+        with self._changed:
+            self._used -= reading.taken - kept
+            self._whole += kept
+            if reading in self._waiting:
+                self._waiting.remove(reading)
+            self._changed.notify_all()
 
     def give_back(self, taken: int) -> None:
-        """Free what an answer took, once nothing needs its bytes any more."""
+        """Free what a whole answer took, once nothing needs its bytes any more."""
         with self._changed:
             self._used -= taken
+            self._whole -= taken
             self._changed.notify_all()
 
     def _take(self, reading: "_Reading", more: int, until: float) -> None:
@@ -151,13 +158,17 @@ class Room:
             big = reading.taken + more > self._small
             if big and reading not in self._waiting:
                 self._waiting.append(reading)
-            while big and self._used + more > self._size and self._waiting[0] is not reading:
+            while big and self._used + more > self._size and not self._goes_on(reading):
                 left = until - time.monotonic()
                 if left <= 0:
                     raise TimeoutError("no room beside the other answers of this collection")
                 self._changed.wait(left)
             self._used += more
             reading.taken += more
+
+    def _goes_on(self, reading: "_Reading") -> bool:
+        """Whether waiting would help nobody: no whole answer is there whose room will be free."""
+        return not self._whole and self._waiting[0] is reading
 
 
 class _Reading:

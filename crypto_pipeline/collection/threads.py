@@ -101,10 +101,13 @@ class Threads(Generic[Waiting]):
             if self._stopped:
                 return
             sent.began_at = time.monotonic()
-            try:
-                answer = self._fetcher.fetch(sent.request, retry=sent.attempts > 1)
-            except Exception as problem:  # a fault of ours must cost one answer, not all of them
-                words = self._fetcher.redactor.text(failures.of_ours(problem).reason)
-                answer = Answer(None, b"", "", datetime.now(UTC), error=words, fault=True)
-            sent.came = True
-            self._done.put((sent, answer))
+            self._done.put((sent, self._answer(sent)))  # no name for it: it would keep the body
+
+    def _answer(self, sent: Sent[Waiting]) -> Answer:
+        try:
+            answer = self._fetcher.fetch(sent.request, retry=sent.attempts > 1)
+        except Exception as problem:  # a fault of ours must cost one answer, not all of them
+            words = self._fetcher.redactor.text(failures.of_ours(problem).reason)
+            answer = Answer(None, b"", "", datetime.now(UTC), error=words, fault=True)
+        sent.came = True
+        return answer
