@@ -184,7 +184,8 @@ class Warehouse:
         try:
             yield
         finally:
-            file.unlink(missing_ok=True)
+            with suppress(OSError):
+                file.unlink(missing_ok=True)
             lock.release()
 
     def died(self, run_id: str) -> bool:
