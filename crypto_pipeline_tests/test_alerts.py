@@ -1,6 +1,7 @@
 """Alerts: opened once, closed when over, sent; and the spool drained."""
 
 import json
+import os
 import threading
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -296,6 +297,27 @@ def test_a_drain_of_a_locked_file_is_no_failure(
     with held(warehouse.path):
         job = build_definitions().resolve_job_def("drain_spool")
         assert job.execute_in_process(instance=instance).success
+
+
+def test_a_collection_that_never_fits_keeps_no_run_from_being_recorded(
+    warehouse: Warehouse, instance: dg.DagsterInstance
+) -> None:
+    warehouse.write(batch("c0", price("alpha", "BTC", 1)))
+    warehouse.write(batch("c1", price("alpha", "BTC", 1)), hurry=lambda: True)
+    (waiting,) = warehouse.waiting()
+    (waiting / "market_prices.parquet").rename(waiting / "of_a_later_release.parquet")
+    job = build_definitions().resolve_job_def("drain_spool")
+    assert job.execute_in_process(instance=instance).success
+    assert warehouse.waiting() == [waiting]
+
+    def recorded() -> int:
+        with dg.build_sensor_context(instance=instance) as context:
+            sensors.record_worker(context)
+        return count(warehouse, "worker_runs")
+
+    assert recorded() == 0
+    os.utime(waiting, (0, 0))
+    assert recorded() == 1
 
 
 def test_no_url_is_ever_shown(

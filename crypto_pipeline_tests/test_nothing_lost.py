@@ -245,6 +245,7 @@ def drained(path: Path) -> int:
 def test_a_collection_that_may_not_be_read_holds_back_no_other(everybody_s: Warehouse) -> None:
     spooled(everybody_s, "c1", "c2")
     first, second = everybody_s.waiting()
+    first.chmod(0)
     for path in (second, *second.iterdir()):
         path.chmod(0o777)
     said = apart(drained, everybody_s.path, nobody=True)
@@ -252,7 +253,8 @@ def test_a_collection_that_may_not_be_read_holds_back_no_other(everybody_s: Ware
     assert first.name in said
     assert [w.name for w in everybody_s.waiting()][:1] == [first.name]
     assert prices(everybody_s) == {"c0": ROWS, "c2": ROWS}
-    everybody_s.drain()
+    first.chmod(0o700)
+    assert everybody_s.drain() == 1
     assert prices(everybody_s) == {"c0": ROWS, "c1": ROWS, "c2": ROWS}
 
 

@@ -45,8 +45,8 @@ class Limits:
     connections: int = 192
     whole_s: float = 65.0
     read_body_s: float = 10.0
-    rows: int = 120_000
-    room: int = 48_000_000
+    rows: int = 100_000
+    room: int = 32_000_000
     small: int = 128_000
     headers: int = 256_000
 

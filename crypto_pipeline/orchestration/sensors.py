@@ -10,13 +10,13 @@ import logging
 
 import dagster as dg
 
-from crypto_pipeline import settings
+from crypto_pipeline import files, settings
 from crypto_pipeline.monitoring import alerts, run_records
 from crypto_pipeline.monitoring.dagster_instance import home_of, open_runs, take_snapshot
 from crypto_pipeline.monitoring.snapshot import DRAIN
 from crypto_pipeline.orchestration.resources import WarehouseResource
 from crypto_pipeline.orchestration.schedules import overdue
-from crypto_pipeline.warehouse import Locked, Warehouse, WarehouseError
+from crypto_pipeline.warehouse import Locked, Unfit, Warehouse, WarehouseError
 
 log = logging.getLogger(__name__)  # the context's log would leave a file a tick
 
@@ -37,7 +37,9 @@ def _warehouse() -> Warehouse:
 def record_worker(context: dg.SensorEvaluationContext) -> dg.SkipReason:
     """One look at what is new for all runs, where a run status sensor handles five a tick."""
     warehouse = _warehouse()
-    if warehouse.waiting():
+    waiting = warehouse.waiting()
+    stuck = list(files.left_behind(waiting))  # not even a drain gets them into the database
+    if len(waiting) > len(stuck):
         return dg.SkipReason("collections wait in the spool: their runs are recorded after them")
     try:
         cursor = run_records.write_run_records(context.instance, warehouse, context.cursor)
@@ -53,7 +55,7 @@ def record_worker(context: dg.SensorEvaluationContext) -> dg.SkipReason:
 def drain(context: dg.OpExecutionContext, warehouse: WarehouseResource) -> None:
     try:
         drained = warehouse.warehouse.drain()
-    except Locked as problem:
+    except (Locked, Unfit) as problem:  # the alert says the same, once
         context.log.warning(f"the spool waits on: {problem}")
     except WarehouseError as problem:
         raise dg.Failure(str(problem), allow_retries=False) from None

@@ -184,7 +184,8 @@ class Warehouse:
         try:
             yield
         finally:
-            file.unlink(missing_ok=True)
+            with suppress(OSError):
+                file.unlink(missing_ok=True)
             lock.release()
 
     def died(self, run_id: str) -> bool:
@@ -404,7 +405,10 @@ class Warehouse:
         if isinstance(problem, OSError | Unfit):
             return named(problem, collection)
         if damage := self._spool.damage(collection):
-            aside = self._spool.put_aside(collection, damage)
+            try:
+                aside = self._spool.put_aside(collection, damage)
+            except OSError as another:
+                return named(another, collection)
             return Damaged(
                 f"a collection in the spool cannot be read: {damage}. It was put aside as {aside}; "
                 "run the collection again"

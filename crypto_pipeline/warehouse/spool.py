@@ -165,10 +165,13 @@ class Spool:
 
     def clear(self) -> None:
         """Remove what writers that were killed have left."""
-        with suppress(OSError):
-            for left in files.left_behind(list(self.folder.iterdir())):
-                if left.name.endswith(_UNFINISHED) or _FORMER_NOTE.fullmatch(left.name):
-                    _remove(left)
+        try:
+            found = list(self.folder.iterdir())
+        except OSError:
+            return
+        for left in files.left_behind(found):
+            if left.name.endswith(_UNFINISHED) or _FORMER_NOTE.fullmatch(left.name):
+                _remove(left)
 
 
 def collection_id(collection: Path) -> str:
@@ -203,14 +206,20 @@ def _write_parquet(staged: Mapping[str, str], folder: Path) -> None:
 
 def _clear_temporary() -> None:
     """Remove the temporary folders of writers that were killed: nothing else, whatever its name."""
-    with suppress(OSError):
-        for left in files.left_behind(Path(tempfile.gettempdir()).glob(f"{_STAGED}*")):
+    try:
+        found = list(Path(tempfile.gettempdir()).glob(f"{_STAGED}*"))
+    except OSError:
+        return
+    for left in files.left_behind(found):
+        with suppress(OSError):
             if all(f.suffix == ".json" and f.stem in TABLES for f in left.iterdir()):
                 _remove(left)
 
 
 def _remove(path: Path) -> None:
-    if path.is_dir() and not path.is_symlink():
-        shutil.rmtree(path, ignore_errors=True)
-    else:
-        path.unlink(missing_ok=True)
+    """Remove a file or folder if it can be."""
+    with suppress(OSError):
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink(missing_ok=True)
