@@ -14,7 +14,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from crypto_pipeline.collection import failures
-from crypto_pipeline.collection.bodies import READERS
+from crypto_pipeline.collection.bodies import READERS, Body
 from crypto_pipeline.collection.exchange import Answer
 from crypto_pipeline.sources.spec import Ask, Endpoint
 from crypto_pipeline.sources.values import SourceMessage, WrongShape, list_at, ticker_name
@@ -136,13 +136,12 @@ def extract(
         why = storable(f"records: {_text(problem)}", LONGEST_REASON)
         return _without_records(body.value, answer, codes, Extraction("changed", why))
     if not records:
-        nothing = Extraction("empty", "no records")
+        nothing = (
+            Extraction("changed", body.flaw) if body.flaw else Extraction("empty", "no records")
+        )
         return _without_records(body.value, answer, codes, nothing)
     done = _account(records, _RowMaker(endpoint, ask, answer, collection_id), bounds)
-    if body.flaw and done.good:
-        done.outcome, done.reason = "changed", f"{body.flaw}; {len(done.rows)} rows are whole"
-    done.retry_after = answer.retry_after
-    return done
+    return _judge(done, body, answer, codes)
 
 
 _WRONG = (KeyError, IndexError, TypeError, ValueError, AttributeError, ArithmeticError)
@@ -156,8 +155,8 @@ def _without_records(
     message = failures.message_in(body)
     if message:
         return failed(failures.by_message(message, body, answer, codes))
-    outcome = failures.coded(body, codes)
-    return Extraction(outcome, "an error without words") if outcome else otherwise
+    error = failures.error_in(body, answer, codes)
+    return failed(error) if error else otherwise
 
 
 def failed(failure: failures.Failure) -> Extraction:
@@ -229,7 +228,19 @@ def _account(records: Sequence[Any], maker: _RowMaker, bounds: Bounds) -> Extrac
                 done.left_out += 1
             else:
                 done.rows.append(row)
-    return _judge(done)
+    return done
+
+
+def _judge(done: Extraction, body: Body, answer: Answer, codes: failures.Codes) -> Extraction:
+    """What the account of an answer says of the whole."""
+    error = failures.error_in(body.value, answer, codes) if done.rejects and not done.rows else None
+    if error:
+        return failed(error)
+    done = _trusted(done)
+    if body.flaw and done.good:
+        done.outcome, done.reason = "changed", f"{body.flaw}; {len(done.rows)} rows are whole"
+    done.retry_after = answer.retry_after
+    return done
 
 
 def _refusal(problem: ValidationError, record: Any) -> Reject:
@@ -246,8 +257,10 @@ def _begin(value: Any) -> str:
     return repr(value[:80] if isinstance(value, str) else value)[:80]
 
 
-def _judge(done: Extraction) -> Extraction:
+def _trusted(done: Extraction) -> Extraction:
     """Call the whole answer changed when most of what should be rows was refused."""
+    if not done.good:
+        return done  # it was not read to its end
     wanted = len(done.rows) + len(done.rejects)
     if len(done.rejects) > wanted * CHANGED_ABOVE:
         done.outcome = "changed"

@@ -8,7 +8,7 @@ Must not know: records and rows.
 import json
 import re
 import traceback
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -138,6 +138,16 @@ def by_message(message: str, body: Any, answer: Answer, codes: Codes) -> Failure
     return Failure(outcome, text, answer.retry_after)
 
 
+def error_in(body: Any, answer: Answer, codes: Codes) -> Failure | None:
+    """The error that an answer is when nothing in it could be read: where a whole answer is one
+    record, an error looks like a record. Only what says that it is an error counts."""
+    message = message_in(body, fields=_ERROR_FIELDS)
+    outcome = coded(body, codes)
+    if message:
+        return by_message(message, body, answer, codes)
+    return Failure(outcome, "an error without words", answer.retry_after) if outcome else None
+
+
 def of_ours(problem: Exception) -> Failure:
     """A fault of ours, and where: what one endpoint's answer met, nobody else's suffers from."""
     frames = traceback.extract_tb(problem.__traceback__)
@@ -203,14 +213,18 @@ def message_of(body: bytes) -> str:
     return storable(" ".join(shown.decode("utf-8", "replace").split()), 200)
 
 
-_MESSAGE_FIELDS = (
+_ERROR_FIELDS = (
     *("error", "errors", "message", "msg", "Message", "error_message", "errorMessage", "err_msg"),
-    *("err-msg", "errmsg", "retMsg", "ret_msg", "reason", "detail", "details", "description"),
-    *("Error Message", "Information", "Note", "status", "result", "Response", "warning", "desc"),
+    *("err-msg", "errmsg", "retMsg", "ret_msg", "Error Message"),
+)
+_MESSAGE_FIELDS = (
+    *_ERROR_FIELDS,
+    *("reason", "detail", "details", "description", "Information", "Note", "status", "result"),
+    *("Response", "warning", "desc"),
 )
 
 
-def message_in(body: Any, depth: int = 2) -> str | None:
+def message_in(body: Any, depth: int = 2, fields: Sequence[str] = _MESSAGE_FIELDS) -> str | None:
     """The message of an error inside a parsed answer, or None when it carries none.
 
     What a JSON-RPC call came to is no error, whatever it says.
@@ -218,7 +232,7 @@ def message_in(body: Any, depth: int = 2) -> str | None:
     if not isinstance(body, Mapping):
         return None
     found: list[str] = []
-    for name in _MESSAGE_FIELDS:
+    for name in fields:
         value = body.get(name)
         if name == "result" and "jsonrpc" in body:
             continue
