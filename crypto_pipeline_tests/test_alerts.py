@@ -342,3 +342,64 @@ def test_the_optional_extra_is_named_when_it_is_missing(
     remember(warehouse, "c1", health(30))
     assert look(warehouse).opened
     assert "pip install 'crypto-pipeline[alerts]'" in caplog.text
+
+
+# The clock, silence, faults
+
+
+def set_back(text: str, **span: float) -> str:
+    """A cursor whose last look is that much later."""
+    cursor = alerts.Cursor.read(text)
+    assert cursor.looked_at
+    cursor.looked_at += timedelta(**span)
+    return cursor.write()
+
+
+@pytest.mark.parametrize("span", [{"days": 1}, {"days": -1}, {"days": 366}, {"minutes": 6}])
+def test_a_clock_that_was_set_is_an_alert(warehouse: Warehouse, span: dict[str, float]) -> None:
+    remember(warehouse, "c1", health(0))
+    first = look(warehouse)
+    assert kinds(first) == []
+    later = look(warehouse, set_back(first.cursor, **span))
+    assert kinds(later) == [("clock", "set")]
+    assert [alert.kind for alert in look(warehouse, later.cursor).closed] == ["clock"]
+
+
+def test_a_clock_that_goes_on_is_none(warehouse: Warehouse) -> None:
+    remember(warehouse, "c1", health(0))
+    cursor = look(warehouse).cursor
+    for minutes in (1, -1, 3):
+        assert kinds(look(warehouse, set_back(cursor, minutes=minutes))) == []
+
+
+def test_endpoints_asked_in_the_future_are_an_alert_until_they_are_asked_again(
+    warehouse: Warehouse,
+) -> None:
+    remember(warehouse, "c1", health(-400 * 24))
+    first = look(warehouse)
+    assert ("clock", "ahead") in kinds(first)
+    remember(warehouse, "c2", health(0))
+    assert "clock" in {alert.kind for alert in look(warehouse, first.cursor).closed}
+
+
+@pytest.mark.parametrize(("due", "expected"), [(True, 1), (False, 0)])
+def test_when_nobody_was_asked_for_an_hour_that_is_an_alert(
+    warehouse: Warehouse, due: bool, expected: int
+) -> None:
+    remember(warehouse, "c1", health(61))
+    silent = ("not_asking", "schedules")
+    found = alerts.check(
+        warehouse, None, warehouse.path.parent, collecting=True, overdue=lambda since, now: due
+    )
+    assert kinds(found).count(silent) == expected
+    off = alerts.check(
+        warehouse, None, warehouse.path.parent, collecting=False, overdue=lambda since, now: due
+    )
+    assert silent not in kinds(off)
+
+
+def test_a_fault_of_ours_is_an_alert(warehouse: Warehouse) -> None:
+    row = health(0).model_copy(update={"outcome": "fault", "reason": "a fault of ours: here"})
+    remember(warehouse, "c1", row)
+    (alert,) = look(warehouse).opened
+    assert (alert.kind, alert.subject, alert.severity) == ("fault", ENDPOINT.id, "critical")

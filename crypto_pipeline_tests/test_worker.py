@@ -165,6 +165,17 @@ def test_a_stopped_schedule_misses_nothing(
 # A run that died
 
 
+def test_a_run_dated_ahead_of_the_clock_silences_nothing(
+    warehouse: Warehouse, instance: dg.DagsterInstance
+) -> None:
+    run = started_run(instance, "ui_collection", timedelta(days=-1))
+    assert schedules.why_not_start(instance, "ui_collection") is None
+    found = instance.get_run_by_id(run.run_id)
+    assert found
+    assert found.status == dg.DagsterRunStatus.FAILURE
+    assert " UTC, the limit is" in dagster_instance.why_failed(instance, run.run_id)
+
+
 def test_a_run_whose_process_was_killed_is_found_at_the_next_tick(
     warehouse: Warehouse, instance: dg.DagsterInstance, tmp_path: Path
 ) -> None:
