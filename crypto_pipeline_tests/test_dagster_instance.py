@@ -273,3 +273,19 @@ def test_the_event_log_is_made_in_small_pages(instance: dg.DagsterInstance) -> N
     assert isinstance(storage, event_log.SmallPages)
     with closing(sqlite3.connect(storage.path_for_shard("index"))) as database:
         assert database.execute("PRAGMA page_size").fetchone() == (door.PAGE_BYTES,)
+
+
+def test_a_schedule_that_ticked_at_a_time_to_come_ticks_again(instance: dg.DagsterInstance) -> None:
+    now = datetime.now(UTC)
+    on_since(instance, UI, now + timedelta(days=400))
+    add_tick(instance, UI, now + timedelta(days=400), TickStatus.SUCCESS, run_ids=[])
+    other = groups.HISTORICAL.schedule
+    on_since(instance, other, now - timedelta(days=1))
+    add_tick(instance, other, now, TickStatus.SUCCESS, run_ids=[])
+    assert door.forget_ticks_ahead(instance, now) == [UI]
+    since, ticks = door.schedule_ticks(instance, UI, now - timedelta(days=1), 10)
+    assert ticks == []
+    assert since
+    assert abs(since - now) < timedelta(seconds=1)
+    assert len(door.schedule_ticks(instance, other, now - timedelta(days=1), 10)[1]) == 1
+    assert door.forget_ticks_ahead(instance, now) == []

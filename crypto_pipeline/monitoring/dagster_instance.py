@@ -33,7 +33,7 @@ from dagster._utils.schedules import schedule_execution_time_iterator
 from sqlalchemy import Engine, event
 from sqlalchemy.exc import OperationalError
 
-from crypto_pipeline import settings
+from crypto_pipeline import clock, settings
 from crypto_pipeline.groups import SCHEDULED
 from crypto_pipeline.monitoring.snapshot import (
     FINISHED,
@@ -279,6 +279,40 @@ def failure_of(instance: dg.DagsterInstance, run_id: str) -> str | None:
     if run and run.status == dg.DagsterRunStatus.SUCCESS:
         return None
     return why_failed(instance, run_id)
+
+
+_TIMES = (
+    *("start_timestamp", "last_iteration_timestamp", "last_tick_timestamp"),
+    *("last_tick_start_timestamp", "last_sensor_start_timestamp", "last_tick_success_timestamp"),
+)
+"""The times in what Dagster remembers of a schedule or sensor."""
+
+
+def forget_ticks_ahead(instance: dg.DagsterInstance, now: datetime) -> list[str]:
+    """Make schedules and sensors tick that were evaluated at a time to come: gives their names.
+
+    Dagster starts none before the time of its last tick: a clock that was ahead would silence them
+    for as long. Their ticks go, all of them; schedule_compliance keeps what became of each.
+    """
+
+    def ahead(timestamp: float | None) -> bool:
+        return timestamp is not None and timestamp > (now + clock.AHEAD).timestamp()
+
+    silenced = []
+    for state in instance.all_instigator_state():
+        ids = state.instigator_origin_id, state.selector_id
+        ticks = instance.get_ticks(*ids, limit=1)
+        data = state.instigator_data
+        wrong = [name for name in _TIMES if ahead(getattr(data, name, None))]
+        if any(ahead(tick.timestamp) for tick in ticks):
+            instance.purge_ticks(*ids, before=ticks[0].timestamp + 1)
+        elif not wrong:
+            continue
+        if data and wrong:
+            right: Any = data._replace(**{name: now.timestamp() for name in wrong})  # type: ignore[arg-type]
+            instance.update_instigator_state(state.with_data(right))
+        silenced.append(state.name)
+    return silenced
 
 
 def was_stopped(instance: dg.DagsterInstance, run_id: str) -> bool:
