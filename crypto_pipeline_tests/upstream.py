@@ -1,7 +1,7 @@
 """An HTTP server on loopback that answers for any host: from samples or from recordings.
 
-The request for https://HOST/PATH?QUERY comes as /HOST/PATH?QUERY. Rules make it misbehave: answer
-with another status, reset, truncate, drip, be silent, or take its time.
+The request for https://HOST/PATH?QUERY comes as /HOST/PATH?QUERY. Rules make it misbehave: say
+something else, or send it in a way that goes wrong.
 
 Run it: python -m crypto_pipeline_tests.upstream --port 8900 [--recordings FOLDER] [--delay 0.3]
 """
@@ -15,9 +15,10 @@ import socket
 import struct
 import threading
 import time
+import zlib
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from functools import cache
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -258,17 +259,23 @@ class Recordings:
         return Reply(200, json.dumps(answers).encode())
 
 
+Say = Callable[[Received, Reply], Reply]
+"""What is said instead of an honest reply."""
+
+
 @dataclass(slots=True)
 class Rule:
     """How the server treats requests whose host and path match; `times` limits how often.
 
-    fault: reset, truncate, drip, drip_headers, silent, gzip, html or bomb.
+    status, body, headers: what of the reply they replace or add to. say: makes another reply of it.
+    fault: how it goes over the wire, by a name of FAULTS.
     """
 
     match: str
     status: int | None = None
     body: bytes | None = None
     headers: Mapping[str, str] = field(default_factory=dict)
+    say: Say | None = None
     fault: str | None = None
     delay: float = 0.0
     times: int | None = None
@@ -279,6 +286,16 @@ class Rule:
         if self.times is not None:
             self.times -= 1
         return True
+
+    def reply(self, request: Received, honest: Reply) -> Reply:
+        """What is said instead of the honest reply."""
+        said = Reply(
+            self.status or honest.status,
+            honest.body if self.body is None else self.body,
+            honest.content_type,
+            (*honest.headers, *self.headers.items()),
+        )
+        return self.say(request, said) if self.say else said
 
 
 class Upstream:
@@ -362,54 +379,267 @@ class _Handler(BaseHTTPRequestHandler):
         reply = self.upstream.reply(request)
         with contextlib.suppress(OSError):
             if rule is None:
-                self._send(reply)
+                self.send(reply)
             else:
-                self._misbehave(rule, reply)
+                reply = rule.reply(request, reply)
+                FAULTS[rule.fault](self, reply) if rule.fault else self.send(reply)
 
-    def _send(self, reply: Reply, length: int | None = None) -> None:
-        self.send_response(reply.status)
-        self.send_header("Content-Type", reply.content_type)
-        for name, value in reply.headers:
+    def send(self, reply: Reply, length: int | None = None) -> None:
+        """Send a reply; `length` is what is said of its body where that is not true."""
+        size = len(reply.body) if length is None else length
+        self.head(reply, (("Content-Length", str(size)),))
+        self.raw(reply.body)
+
+    def head(self, reply: Reply, more: Iterable[tuple[str, str]] = ()) -> None:
+        """Send the status and the headers."""
+        self.send_response_only(reply.status)
+        said = {name.lower() for name, _ in reply.headers}
+        own = (("Content-Type", reply.content_type), ("Date", self.date_time_string()))
+        headers = [header for header in own if header[0].lower() not in said]
+        for name, value in (*headers, *reply.headers, *more):
             self.send_header(name, value)
-        self.send_header("Content-Length", str(len(reply.body) if length is None else length))
         self.end_headers()
-        self.wfile.write(reply.body)
+
+    def raw(self, content: bytes) -> None:
+        self.wfile.write(content)
         self.wfile.flush()
 
-    def _misbehave(self, rule: Rule, reply: Reply) -> None:
-        status = rule.status or reply.status
-        body = reply.body if rule.body is None else rule.body
-        kind, headers = reply.content_type, tuple(rule.headers.items())
-        if rule.fault == "html":
-            kind, body = "text/html", b"<!DOCTYPE html><html><title>Welcome</title></html>"
-        elif rule.fault == "bomb":
-            body = gzip.compress(b"0" * 8_000_000, 1)
-            headers += (("Content-Encoding", "gzip"),)
-        elif rule.fault == "gzip":
-            body = gzip.compress(body)
-            headers += (("Content-Encoding", "gzip"),)
-        if rule.fault == "reset":
-            self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-            self.connection.close()
-        elif rule.fault == "silent":
-            time.sleep(3600)
-        elif rule.fault == "truncate":
-            self._send(Reply(status, body[: len(body) // 2], kind, headers), len(body))
-            self.close_connection = True
-            self.connection.shutdown(socket.SHUT_RDWR)
-        elif rule.fault == "drip":
-            self._send(Reply(status, b"", kind, headers), len(body))
-            self._drip(body)
-        elif rule.fault == "drip_headers":
-            self._drip(b"HTTP/1.1 200 OK\r\nX-Slow: " + b"z" * 100_000)
-        else:
-            self._send(Reply(status, body, kind, headers))
-
-    def _drip(self, content: bytes) -> None:
+    def drip(self, content: bytes) -> None:
         for byte in content:
-            self.wfile.write(bytes([byte]))
-            self.wfile.flush()
+            self.raw(bytes([byte]))
             time.sleep(0.2)
+
+    def hang_up(self) -> None:
+        self.close_connection = True
+        self.connection.shutdown(socket.SHUT_RDWR)
+
+    def reset(self) -> None:
+        self.close_connection = True
+        self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self.connection.close()
+
+
+# How a reply goes over the wire when it goes wrong
+
+MANY = 64 * 1024
+_CHUNKED = (("Transfer-Encoding", "chunked"),)
+
+
+def _half(reply: Reply) -> Reply:
+    return replace(reply, body=reply.body[: len(reply.body) // 2])
+
+
+def _encoded(reply: Reply, encoding: str, body: bytes) -> Reply:
+    headers = (*reply.headers, ("Content-Encoding", encoding))
+    return replace(reply, body=body, headers=headers)
+
+
+def _reset(to: _Handler, _: Reply) -> None:
+    to.reset()
+
+
+def _reset_in_body(to: _Handler, reply: Reply) -> None:
+    to.send(_half(reply), len(reply.body))
+    to.reset()
+
+
+def _silent(to: _Handler, _: Reply) -> None:
+    to.connection.recv(1)  # until the client has had enough
+    to.close_connection = True
+
+
+def _silent_in_body(to: _Handler, reply: Reply) -> None:
+    to.send(_half(reply), len(reply.body))
+    _silent(to, reply)
+
+
+def _truncate(to: _Handler, reply: Reply) -> None:
+    to.send(_half(reply), len(reply.body))
+    to.hang_up()
+
+
+def _drip(to: _Handler, reply: Reply) -> None:
+    to.send(replace(reply, body=b""), len(reply.body))
+    to.drip(reply.body)
+
+
+def _drip_headers(to: _Handler, _: Reply) -> None:
+    to.drip(b"HTTP/1.1 200 OK\r\nX-Slow: " + b"z" * 100_000)
+
+
+def _many_headers(to: _Handler, _: Reply) -> None:
+    to.raw(b"HTTP/1.1 200 OK\r\n")
+    for number in range(100_000):
+        to.raw(b"X-%d: flood\r\n" % number)
+    to.hang_up()
+
+
+def _long_header(to: _Handler, _: Reply) -> None:
+    to.raw(b"HTTP/1.1 200 OK\r\nX-Long: " + b"z" * 10_000_000 + b"\r\n\r\n")
+    to.hang_up()
+
+
+def _headers_without_end(to: _Handler, _: Reply) -> None:
+    to.raw(b"HTTP/1.1 200 OK\r\nX-Long: ")
+    while True:
+        to.raw(b"z" * MANY)
+
+
+def _interim_without_end(to: _Handler, _: Reply) -> None:
+    while True:
+        to.raw(b"HTTP/1.1 100 Continue\r\n\r\n" * 1000)
+
+
+def _chunked(to: _Handler, reply: Reply) -> None:
+    to.head(reply, _CHUNKED)
+    for start in range(0, len(reply.body), 1000):
+        part = reply.body[start : start + 1000]
+        to.raw(b"%x\r\n%b\r\n" % (len(part), part))
+    to.raw(b"0\r\n\r\n")
+
+
+def _chunks_without_end(to: _Handler, reply: Reply) -> None:
+    to.head(reply, _CHUNKED)
+    chunk = b"%x\r\n%b\r\n" % (MANY, b"[" + b" " * (MANY - 1))
+    while True:
+        to.raw(chunk)
+
+
+def _bad_chunk(to: _Handler, reply: Reply) -> None:
+    to.head(reply, _CHUNKED)
+    to.raw(b"not-hex\r\n" + reply.body)
+    to.hang_up()
+
+
+def _chunks_cut(to: _Handler, reply: Reply) -> None:
+    to.head(reply, _CHUNKED)
+    part = _half(reply).body
+    to.raw(b"%x\r\n%b\r\n" % (len(part), part))
+    to.hang_up()
+
+
+def _without_length(to: _Handler, reply: Reply) -> None:
+    to.head(reply, (("Connection", "close"),))
+    to.raw(reply.body)
+    to.hang_up()
+
+
+def _gzip(to: _Handler, reply: Reply) -> None:
+    to.send(_encoded(reply, "gzip", gzip.compress(reply.body)))
+
+
+def _half_gzip(to: _Handler, reply: Reply) -> None:
+    to.send(_half(_encoded(reply, "gzip", gzip.compress(reply.body))))
+
+
+def _false_gzip(to: _Handler, reply: Reply) -> None:
+    to.send(_encoded(reply, "gzip", reply.body))
+
+
+def _gzip_of_two(to: _Handler, reply: Reply) -> None:
+    half = len(reply.body) // 2
+    body = gzip.compress(reply.body[:half]) + gzip.compress(reply.body[half:])
+    to.send(_encoded(reply, "gzip", body))
+
+
+def _zlib(to: _Handler, reply: Reply) -> None:
+    to.send(_encoded(reply, "deflate", zlib.compress(reply.body)))
+
+
+def _deflate(to: _Handler, reply: Reply) -> None:
+    to.send(_encoded(reply, "deflate", zlib.compress(reply.body)[2:-4]))
+
+
+def _brotli(to: _Handler, reply: Reply) -> None:
+    to.send(_encoded(reply, "br", b"\x0b\x02\x80" + reply.body + b"\x03"))
+
+
+def _zstd(to: _Handler, reply: Reply) -> None:
+    to.send(_encoded(reply, "zstd", b"\x28\xb5\x2f\xfd" + reply.body))
+
+
+def _strange_encoding(to: _Handler, reply: Reply) -> None:
+    to.send(_encoded(reply, "x-rot13", reply.body))
+
+
+@cache
+def _zeros(megabytes: int) -> bytes:
+    return gzip.compress(b"0" * megabytes * 1_000_000, 1)
+
+
+def _bomb(to: _Handler, reply: Reply) -> None:
+    to.send(_encoded(reply, "gzip", _zeros(8)))
+
+
+def _big_bomb(to: _Handler, reply: Reply) -> None:
+    to.send(_encoded(reply, "gzip", _zeros(400)))
+
+
+def _html(to: _Handler, reply: Reply) -> None:
+    page = b"<!DOCTYPE html><html><title>Welcome</title></html>"
+    to.send(replace(reply, body=page, content_type="text/html"))
+
+
+def _no_status(to: _Handler, reply: Reply) -> None:
+    to.raw(b"\r\n\r\n" + reply.body)
+    to.hang_up()
+
+
+def _nothing(to: _Handler, _: Reply) -> None:
+    to.hang_up()
+
+
+def _strange_status(to: _Handler, reply: Reply) -> None:
+    to.raw(b"HTTP/1.1 " + reply.body + b"\r\n\r\n")
+    to.hang_up()
+
+
+def _http09(to: _Handler, reply: Reply) -> None:
+    to.raw(reply.body)
+    to.hang_up()
+
+
+def _garbage(to: _Handler, _: Reply) -> None:
+    to.raw(bytes(range(256)) * 100)
+    to.hang_up()
+
+
+FAULTS: Mapping[str, Callable[[_Handler, Reply], None]] = {
+    "reset": _reset,
+    "reset_in_body": _reset_in_body,
+    "silent": _silent,
+    "silent_in_body": _silent_in_body,
+    "truncate": _truncate,
+    "drip": _drip,
+    "drip_headers": _drip_headers,
+    "many_headers": _many_headers,
+    "long_header": _long_header,
+    "headers_without_end": _headers_without_end,
+    "interim_without_end": _interim_without_end,
+    "chunked": _chunked,
+    "chunks_without_end": _chunks_without_end,
+    "chunks_cut": _chunks_cut,
+    "bad_chunk": _bad_chunk,
+    "without_length": _without_length,
+    "gzip": _gzip,
+    "half_gzip": _half_gzip,
+    "false_gzip": _false_gzip,
+    "gzip_of_two": _gzip_of_two,
+    "zlib": _zlib,
+    "deflate": _deflate,
+    "brotli": _brotli,
+    "zstd": _zstd,
+    "strange_encoding": _strange_encoding,
+    "bomb": _bomb,
+    "big_bomb": _big_bomb,
+    "html": _html,
+    "no_status": _no_status,
+    "strange_status": _strange_status,
+    "nothing": _nothing,
+    "http09": _http09,
+    "garbage": _garbage,
+}
+"""The names by which a rule calls for a fault."""
 
 
 def main() -> None:

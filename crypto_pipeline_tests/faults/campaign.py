@@ -1,0 +1,129 @@
+"""Every kind, alone and together: who is asked, in which order, and what is counted."""
+
+import random
+import re
+import tempfile
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from crypto_pipeline.sources import ENDPOINTS, Endpoint
+from crypto_pipeline_tests.faults import alone, child, together
+from crypto_pipeline_tests.faults.host import Host
+from crypto_pipeline_tests.faults.kinds import Kind
+from crypto_pipeline_tests.faults.report import Line
+
+HEAVY = 6
+"""Endpoints that are asked alone for a kind of megabytes."""
+
+PATIENCE_S = 100.0
+"""For one child: who takes longer hangs."""
+
+
+@dataclass
+class Campaign:
+    """Kinds tried against endpoints that answer well when they are let.
+
+    endpoints: how many each kind is tried on alone. seats: how many collections each kind has.
+    """
+
+    host: Host
+    chance: random.Random
+    endpoints: int = len(ENDPOINTS)
+    seats: int = 3
+    _honest: alone.Honest = field(default_factory=dict)
+    _clean: together.Told = field(default_factory=together.Told)
+
+    # Alone
+
+    def each_alone(self, kinds: Sequence[Kind]) -> Iterator[Line]:
+        """Ask endpoint after endpoint, each by itself."""
+        environment = together.settings(self.host.url, Path("no.duckdb"))
+        self.host.treat()
+        honest = child.run(alone.ask, self.host.url, list(ENDPOINTS), None, environment=environment)
+        self._honest = {
+            asked.endpoint: (asked.outcome, asked.rows)
+            for asked in honest.value
+            if asked.outcome == "ok"
+        }
+        for kind in kinds:
+            if not kind.endless:
+                yield self._one_alone(kind, environment)
+
+    def _one_alone(self, kind: Kind, environment: dict[str, str]) -> Line:
+        line = Line("alone", kind.name)
+        able = [name for name in self._honest if kind.suits(ENDPOINTS[name])]
+        most = HEAVY if kind.heavy else self.endpoints
+        names = self.chance.sample(able, min(most, len(able)))
+        done = child.run(
+            alone.ask,
+            self.host.url,
+            names,
+            kind.name,
+            environment=environment,
+            patience_s=PATIENCE_S,
+        )
+        if done.value is None:
+            line.add([done.problem or "nothing"], raised=True, mb=done.mb, seconds=done.seconds)
+            line.tries = len(names)
+            return line
+        for asked in done.value:
+            words = asked.missed(kind.name, self._honest)
+            line.add(
+                [f"{asked.endpoint}: {words}"] if words else [],
+                raised=asked.problem is not None,
+                seconds=asked.seconds,
+            )
+        line.mb = done.mb
+        return line
+
+    # Together
+
+    def all_together(self, kinds: Sequence[Kind]) -> Iterator[Line]:
+        """One hostile host in a collection of everybody."""
+        self.host.treat()
+        clean = self._collected()
+        assert clean.value is not None, clean.problem
+        self._clean = clean.value
+        by_seat = together.seats(self._clean)
+        for kind in kinds:
+            line = Line("together", kind.name)
+            for seat in self._seats(kind, by_seat):
+                self._one_hostile(line, kind, seat)
+            yield line
+
+    def _seats(self, kind: Kind, by_seat: together.Seats) -> list[Endpoint]:
+        """Endpoints of different readers for a kind, as many as there are seats."""
+        able = [
+            [e for e in endpoints if kind.suits(e) and (kind.wait_s is None or not e.each)]
+            for endpoints in by_seat.values()
+        ]
+        rows = [endpoints for endpoints in able if endpoints]
+        self.chance.shuffle(rows)
+        return [self.chance.choice(rows[n % len(rows)]) for n in range(self.seats)]
+
+    def _one_hostile(self, line: Line, kind: Kind, seat: Endpoint) -> None:
+        self.host.treat((f"^{re.escape(together.host_of(seat))}(/|$)", kind.name))
+        done = self._collected()
+        if done.value is None:
+            words = [f"{seat.id}: raised {done.problem}"]
+            line.add(words, raised=True, spoilt=True, mb=done.mb, seconds=done.seconds)
+            return
+        verdict = together.judge(kind, seat, self._clean, done.value)
+        words = [*verdict.words]
+        if done.mb > together.MOST_MB:
+            words.append(f"{seat.id}: {done.mb:.0f} MB")
+        if done.seconds > together.MOST_S:
+            words.append(f"{seat.id}: {done.seconds:.0f} s")
+        line.add(words, spoilt=not verdict.others, mb=done.mb, seconds=done.seconds)
+
+    def _collected(self) -> child.Done:
+        with tempfile.TemporaryDirectory(prefix="faults_") as folder:
+            file = Path(folder) / "crypto.duckdb"
+            return child.run(
+                together.collection,
+                str(file),
+                "c1",
+                environment=together.settings(self.host.url, file),
+                patience_s=PATIENCE_S,
+            )
