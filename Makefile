@@ -3,6 +3,8 @@
 # make dev       the Dagster UI on http://127.0.0.1:3000, guarded, with both schedules on
 # make test      lint, types, tests, on both versions of DuckDB, and Dagster's own validation
 # make live      every keyless endpoint once on the real internet; REPORT=live.xml keeps the account
+# make faults    hosts, kills, clocks and disks at their worst, for an hour or two; FAULTS="--parts
+#                alone --seed 7" runs a part of it
 # make bench     the benchmarks
 # make docs      write the generated reference anew
 # make lock      into locked/ the hashes of what is installed, by constraints.txt and pyproject.toml
@@ -14,7 +16,7 @@ BIN := $(VENV)/bin
 export DAGSTER_HOME ?= $(CURDIR)
 export DAGSTER_DISABLE_TELEMETRY := yes
 
-.PHONY: collect demo dev test live lint bench docs lock clean
+.PHONY: collect demo dev test live faults lint bench docs lock clean
 
 collect: $(VENV)/ready
 	$(BIN)/crypto-pipeline collect both
@@ -42,6 +44,11 @@ REPORT ?= live.xml
 
 live: $(VENV)/dev-ready
 	$(BIN)/python -m pytest -m live --junitxml=$(REPORT)
+
+FAULTS ?=
+
+faults: $(VENV)/dev-ready
+	$(BIN)/python -m crypto_pipeline_tests.faults $(FAULTS)
 
 bench: $(VENV)/ready
 	$(BIN)/python -m benchmarks

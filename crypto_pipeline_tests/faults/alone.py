@@ -29,15 +29,16 @@ class Asked:
     """What one endpoint's answer came to; problem: what was raised on the way."""
 
     endpoint: str
+    kind: str | None
     outcome: str = ""
     rows: int = 0
     account: bool = True
     problem: str | None = None
     seconds: float = 0.0
 
-    def missed(self, kind: str, honest: Honest) -> str | None:
+    def missed(self, honest: Honest) -> str | None:
         """What is not right of it, or None."""
-        about = KINDS[kind]
+        about = KINDS[self.kind or ""]
         if self.problem:
             return f"raised {self.problem}"
         if not self.account:
@@ -50,10 +51,10 @@ class Asked:
         return "no rows kept" if about.kept and not self.rows else None
 
 
-def ask(upstream: str, names: Sequence[str], kind: str | None) -> list[Asked]:
-    """Ask these endpoints, treated as a kind says, or honestly."""
+def ask(upstream: str, pairs: Sequence[tuple[str, str | None]]) -> list[Asked]:
+    """Ask each endpoint, treated as the kind beside it says, or honestly."""
     with ThreadPoolExecutor(THREADS) as threads:
-        return list(threads.map(lambda name: _ask(upstream, name, kind), names))
+        return list(threads.map(lambda pair: _ask(upstream, *pair), pairs))
 
 
 def _ask(upstream: str, name: str, kind: str | None) -> Asked:
@@ -72,6 +73,8 @@ def _ask(upstream: str, name: str, kind: str | None) -> Asked:
             text.encode()
     except Exception as raised:
         words = f"{type(raised).__name__}: {raised}"[:200].encode("utf-8", "replace").decode()
-        return Asked(name, problem=words, seconds=time.monotonic() - began)
+        return Asked(name, kind, problem=words, seconds=time.monotonic() - began)
     whole = len(found.rows) + found.left_out + len(found.rejects) == found.records
-    return Asked(name, found.outcome, len(found.rows), whole, seconds=time.monotonic() - began)
+    return Asked(
+        name, kind, found.outcome, len(found.rows), whole, seconds=time.monotonic() - began
+    )

@@ -37,7 +37,7 @@ EVERYBODY = (
 )
 """What everybody sends at once. An honest answer comes where a kind is for other readers."""
 
-HANGS_S = 400.0
+HANGS_S = 300.0
 
 
 def run(host: Host, pattern: str) -> Iterator[Line]:

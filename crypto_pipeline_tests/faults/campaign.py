@@ -6,6 +6,7 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from crypto_pipeline.sources import ENDPOINTS, Endpoint
 from crypto_pipeline_tests.faults import alone, child, together
@@ -37,45 +38,55 @@ class Campaign:
     # Alone
 
     def each_alone(self, kinds: Sequence[Kind]) -> Iterator[Line]:
-        """Ask endpoint after endpoint, each by itself."""
-        environment = together.settings(self.host.url, Path("no.duckdb"))
+        """Ask endpoint after endpoint, each by itself; a process for each kind."""
+        self._learn_honest()
+        for kind in kinds:
+            if not kind.endless:
+                yield from self._alone([kind])
+
+    def all_alone(self, kinds: Sequence[Kind]) -> list[Line]:
+        """The same in one process for all the kinds."""
+        self._learn_honest()
+        return self._alone(kinds)
+
+    def _learn_honest(self) -> None:
         self.host.treat()
-        honest = child.run(alone.ask, self.host.url, list(ENDPOINTS), None, environment=environment)
+        honest = self._asked([(name, None) for name in ENDPOINTS])
+        assert honest.value is not None, honest.problem
         self._honest = {
             asked.endpoint: (asked.outcome, asked.rows)
             for asked in honest.value
             if asked.outcome == "ok"
         }
-        for kind in kinds:
-            if not kind.endless:
-                yield self._one_alone(kind, environment)
 
-    def _one_alone(self, kind: Kind, environment: dict[str, str]) -> Line:
-        line = Line("alone", kind.name)
-        able = [name for name in self._honest if kind.suits(ENDPOINTS[name])]
-        most = HEAVY if kind.heavy else self.endpoints
-        names = self.chance.sample(able, min(most, len(able)))
-        done = child.run(
-            alone.ask,
-            self.host.url,
-            names,
-            kind.name,
-            environment=environment,
-            patience_s=PATIENCE_S,
-        )
+    def _asked(self, pairs: Sequence[tuple[str, str | None]]) -> child.Done:
+        environment = together.settings(self.host.url, Path("no.duckdb"))
+        about: Any = {"environment": environment, "patience_s": PATIENCE_S}
+        return child.run(alone.ask, self.host.url, pairs, **about)
+
+    def _alone(self, kinds: Sequence[Kind]) -> list[Line]:
+        lines = {kind.name: Line("alone", kind.name) for kind in kinds}
+        pairs = [(name, kind.name) for kind in kinds for name in self._chosen(kind)]
+        done = self._asked(pairs)
         if done.value is None:
-            line.add([done.problem or "nothing"], raised=True, mb=done.mb, seconds=done.seconds)
-            line.tries = len(names)
-            return line
+            for _, kind_name in pairs:
+                lines[kind_name].add([f"raised {done.problem}"], raised=True, seconds=done.seconds)
+            return list(lines.values())
         for asked in done.value:
-            words = asked.missed(kind.name, self._honest)
+            words = asked.missed(self._honest)
+            line = lines[asked.kind]
             line.add(
                 [f"{asked.endpoint}: {words}"] if words else [],
                 raised=asked.problem is not None,
                 seconds=asked.seconds,
+                mb=done.mb,
             )
-        line.mb = done.mb
-        return line
+        return list(lines.values())
+
+    def _chosen(self, kind: Kind) -> list[str]:
+        able = [name for name in self._honest if kind.suits(ENDPOINTS[name])]
+        most = HEAVY if kind.heavy else self.endpoints
+        return self.chance.sample(able, min(most, len(able)))
 
     # Together
 

@@ -21,6 +21,10 @@ _PROCESSES.set_forkserver_preload(
 )
 
 
+MOST_BYTES = 12_000_000_000
+"""Address space of a child: who wants more fails, and not the machine."""
+
+
 @dataclass(frozen=True, slots=True)
 class Done:
     """What a function came to. value: what it returned, None when it did not. problem: what it
@@ -69,6 +73,8 @@ def _work(
 ) -> None:
     os.environ.clear()
     os.environ.update(environment)
+    with suppress(OSError, ValueError):
+        resource.setrlimit(resource.RLIMIT_AS, (MOST_BYTES, MOST_BYTES))
     with suppress(OSError):
         Path("/proc/self/clear_refs").write_text("5")  # the peak counts from here
     began = time.monotonic()

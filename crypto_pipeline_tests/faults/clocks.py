@@ -80,16 +80,16 @@ def run(host: Host) -> Iterator[Line]:
         words = stepped(host, shift)
         line.add(words, raised=any("ended with" in word for word in words))
         yield line
-    wanted = _rows(host, {"TZ": "UTC"}, 0.0)
+    wanted = rows(host, {"TZ": "UTC"}, 0.0)
     for zone in ZONES:
         line = Line("clocks", zone)
-        line.add(_compared(wanted, _rows(host, {"TZ": zone}, 0.0)))
+        line.add(compared(wanted, rows(host, {"TZ": zone}, 0.0)))
         yield line
     for name, moment in MOMENTS.items():
         line = Line("clocks", name)
         shift = (moment - datetime.now(UTC)).total_seconds()
-        by_zone = [_rows(host, {"TZ": zone}, shift) for zone in ("UTC", "America/New_York")]
-        line.add(_compared(*by_zone))
+        by_zone = [rows(host, {"TZ": zone}, shift) for zone in ("UTC", "America/New_York")]
+        line.add(compared(*by_zone))
         yield line
 
 
@@ -151,7 +151,7 @@ def _wrong(warehouse: Warehouse, *, ahead: bool) -> Iterator[str]:
         yield f"{used} of {made} calls of today are counted"
 
 
-def _rows(host: Host, variables: Mapping[str, str], shift: float) -> dict[str, object]:
+def rows(host: Host, variables: Mapping[str, str], shift: float) -> dict[str, object]:
     """What one collection came to, by endpoint; under "" why it failed."""
     with tempfile.TemporaryDirectory(prefix="faults_") as folder:
         file = Path(folder) / "crypto.duckdb"
@@ -164,7 +164,7 @@ def _rows(host: Host, variables: Mapping[str, str], shift: float) -> dict[str, o
         return {"near": times, **{name: (rows, outcome) for name, rows, outcome in found}}
 
 
-def _compared(wanted: Mapping[str, object], found: Mapping[str, object]) -> list[str]:
+def compared(wanted: Mapping[str, object], found: Mapping[str, object]) -> list[str]:
     names = wanted.keys() | found.keys()
     differ = [n for n in sorted(names) if wanted.get(n) != found.get(n)]
     return [f"{n}: {found.get(n)} where {wanted.get(n)} is right" for n in differ]
