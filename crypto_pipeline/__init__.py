@@ -92,7 +92,8 @@ collection     one collection, from the plan to the batch that is written
   threads      the threads that send, and which answer is read next
   limits       the bounds of requests, the room for answers, and the slot of each host
   exchange     one HTTP exchange as data: request, attempt, answer
-  fetch        send one request: the only module that knows requests
+  fetch        send one request; it and connections alone know requests
+  connections  connections whose answers begin within bounds
   encoding     Content-Encoding: from the bytes that came to those that were meant
   waits        how long a host wants to be left alone, as its headers say
   redaction    keys out of everything that leaves the fetcher

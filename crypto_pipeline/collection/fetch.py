@@ -1,4 +1,4 @@
-"""Send one request and bring back the answer: the only module that knows requests.
+"""Send one request and bring back the answer: this module and connections alone know requests.
 
 Owns: connections, the reading of bodies within their bounds, retries, conditional requests,
 redirects, and the redaction of secrets from everything that leaves here.
@@ -19,10 +19,10 @@ from urllib.parse import quote, unquote, urljoin, urlsplit
 from urllib.request import getproxies
 
 import requests
-from requests.adapters import HTTPAdapter
 from urllib3.exceptions import HTTPError
 
 from crypto_pipeline.collection import encoding
+from crypto_pipeline.collection.connections import BoundedAdapter
 from crypto_pipeline.collection.exchange import THROTTLED, Answer, Attempt, Request
 from crypto_pipeline.collection.limits import LIMITS, UNNAMED_WAIT_S, Limits, Room, Slot, Slots
 from crypto_pipeline.collection.redaction import Redactor
@@ -64,7 +64,8 @@ class Fetcher:
         keys = (os.environ.get(name, "").strip() for name in key_names)
         self.redactor = Redactor([*keys, *_proxy_passwords()])
         self._session = requests.Session()
-        adapter = HTTPAdapter(pool_connections=limits.connections, pool_maxsize=limits.connections)
+        size = limits.connections
+        adapter = BoundedAdapter(pool_connections=size, pool_maxsize=size)
         self._session.mount("https://", adapter)
         self._session.mount("http://", adapter)
         self._session.trust_env = self._upstream is None  # proxies, but never a .netrc password:
@@ -247,7 +248,6 @@ class Fetcher:
                 allow_redirects=False,
                 stream=True,
             )
-            self._bound_headers(response)
             location = response.headers.get("Location")
             if response.status_code not in _REDIRECTS or not location:
                 return response
@@ -258,13 +258,6 @@ class Fetcher:
                 headers.pop(secret_header, None)
             url, params = target, []
         raise _Permanent(f"more than {self.limits.redirects} redirects")
-
-    def _bound_headers(self, response: requests.Response) -> None:
-        """Raises for more headers than any answer needs."""
-        size = sum(len(name) + len(value) for name, value in response.headers.items())
-        if size > self.limits.headers:
-            response.close()
-            raise _Permanent(f"headers of {size:,} bytes, more than {self.limits.headers:,}")
 
     def _address(self, url: str) -> str:
         if self._upstream is None:

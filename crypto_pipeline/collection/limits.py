@@ -31,7 +31,6 @@ class Limits:
     read_body_s: for the rows of one answer. rows: made of all answers together.
     room: bytes of answers, decompressed, between their first byte and their last row. small: an
         answer up to that many bytes never waits for room.
-    headers: bytes of the headers of one answer.
     """
 
     connect_s: float = 6.0
@@ -48,7 +47,6 @@ class Limits:
     rows: int = 100_000
     room: int = 32_000_000
     small: int = 128_000
-    headers: int = 256_000
 
 
 LIMITS = Limits()
