@@ -11,7 +11,7 @@ from typing import Any
 from crypto_pipeline.sources import ENDPOINTS, Endpoint
 from crypto_pipeline_tests.faults import alone, child, together
 from crypto_pipeline_tests.faults.host import Host
-from crypto_pipeline_tests.faults.kinds import Kind
+from crypto_pipeline_tests.faults.kinds import ASKED_S, Kind
 from crypto_pipeline_tests.faults.report import Line
 
 HEAVY = 6
@@ -106,7 +106,7 @@ class Campaign:
     def _seats(self, kind: Kind, by_seat: together.Seats) -> list[Endpoint]:
         """Endpoints of different readers for a kind, as many as there are seats."""
         able = [
-            [e for e in endpoints if kind.suits(e) and (kind.wait_s is None or not e.each)]
+            [e for e in endpoints if kind.suits(e) and (kind.wait_s is None or _impatient(e))]
             for endpoints in by_seat.values()
         ]
         rows = [endpoints for endpoints in able if endpoints]
@@ -138,3 +138,8 @@ class Campaign:
                 environment=together.settings(self.host.url, file),
                 patience_s=PATIENCE_S,
             )
+
+
+def _impatient(endpoint: Endpoint) -> bool:
+    """Whether it would be asked again soon, so that a wait is seen."""
+    return endpoint.each is None and endpoint.min_interval.total_seconds() < ASKED_S / 2

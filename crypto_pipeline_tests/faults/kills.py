@@ -159,7 +159,7 @@ def _lasts(whole: Path, action: str) -> float:
     with _copy(whole) as file:
         process = _started(action, file)
         began = time.monotonic()
-        process.wait(HANGS_S)
+        process.communicate(timeout=HANGS_S)
         return time.monotonic() - began
 
 
@@ -169,7 +169,7 @@ def kill(whole: Path, action: str, after_s: float) -> list[str]:
         process = _started(action, file)
         time.sleep(after_s)
         process.kill()
-        process.wait()
+        process.communicate()
         try:
             _collect(file, "after")
             return [*_wrong(file, action)]
