@@ -171,7 +171,8 @@ WRONGS = st.lists(
 
 def mutated(value: Any, wrongs: Wrong) -> Any:
     """The value with one to three things wrong."""
-    for where, how, other, name in wrongs:
+    for where, how, given_other, name in wrongs:
+        other = json.loads(json.dumps(given_other))  # of its own: it may be changed further
         found = list(places(value))
         path = found[int(where * len(found))]
         if how == "put":
