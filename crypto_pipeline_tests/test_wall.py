@@ -280,16 +280,19 @@ def test_a_signal_keeps_what_was_answered(
     warehouse: Warehouse, upstream: Upstream, number: signal.Signals
 ) -> None:
     upstream.rules.append(Rule("bad", fault="silent"))
-    before = signal.getsignal(number)
+    found = signal.signal(number, signal.default_int_handler)  # a background job ignores Ctrl-C
 
     def ended(result: Any, *_: Any) -> None:
         if result.good:
             os.kill(os.getpid(), number)
 
-    with pytest.raises(Interrupted) as stopped:
-        run(warehouse, source("bad"), source("good"), progress=ended)
+    try:
+        with pytest.raises(Interrupted) as stopped:
+            run(warehouse, source("bad"), source("good"), progress=ended)
+        assert signal.getsignal(number) is signal.default_int_handler
+    finally:
+        signal.signal(number, found)
     collection = stopped.value.collection
-    assert signal.getsignal(number) is before
     assert (collection.interrupted, collection.kept) == (number, "spool")
     assert of(collection, "bad").skip == "interrupted"
     assert of(collection, "good").outcome == "ok"

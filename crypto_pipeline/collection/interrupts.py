@@ -25,8 +25,9 @@ class Interrupted(KeyboardInterrupt):
 class Interrupts:
     """Holds the first signal back for the length of a block, so that it hits nothing half done.
 
-    A second one is obeyed as it would have been without this. What the process ignores (as a
-    background job of a shell ignores Ctrl-C) stays ignored.
+    A second one is obeyed as it would have been without this. Where Ctrl-C is ignored, as in a
+    background job of a shell, it stays so; SIGTERM is heard there too, though Dagster gives it the
+    handler of Ctrl-C.
     """
 
     def __init__(self) -> None:
@@ -41,7 +42,7 @@ class Interrupts:
         if threading.current_thread() is threading.main_thread():
             for number in HEARD:
                 before = signal.getsignal(number)
-                if before is not signal.SIG_IGN:
+                if number == signal.SIGTERM or before is not signal.SIG_IGN:
                     self._before[number] = before
                     signal.signal(number, self._hear)
         return self
