@@ -10,11 +10,6 @@ AHEAD = timedelta(minutes=5)
 """How far two right clocks may be apart."""
 
 
-def now() -> datetime:
-    """The time, in UTC."""
-    return datetime.now(UTC)
-
-
 def ahead(moment: datetime, at: datetime) -> bool:
     """Whether no right clock can have written this moment by then: it counts as unknown."""
     return moment > at + AHEAD

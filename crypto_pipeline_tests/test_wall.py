@@ -5,7 +5,6 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -23,20 +22,16 @@ from crypto_pipeline.sources.spec import Endpoint, Key, minutes
 from crypto_pipeline.tables import BlockchainStats
 from crypto_pipeline.warehouse import Warehouse
 from crypto_pipeline_tests.conftest import Canned, coins, source
+from crypto_pipeline_tests.test_collect import upstream
 from crypto_pipeline_tests.test_warehouse import count
 from crypto_pipeline_tests.upstream import Rule, Upstream
+
+__all__ = ["upstream"]
 
 
 @pytest.fixture
 def canned() -> Canned:
     return Canned({"good.example/prices": coins(100, 200), "bad.example/prices": coins(1, 2, 3)})
-
-
-@pytest.fixture
-def upstream(canned: Canned, monkeypatch: pytest.MonkeyPatch) -> Iterator[Upstream]:
-    with Upstream(canned) as server:
-        monkeypatch.setenv("CRYPTO_PIPELINE_UPSTREAM", server.url)
-        yield server
 
 
 def run(warehouse: Warehouse, *among: Endpoint, name: str = "c1", **about: Any) -> Collection:

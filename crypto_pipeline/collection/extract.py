@@ -152,9 +152,6 @@ def _without_records(
     body: Any, answer: Answer, codes: failures.Codes, otherwise: Extraction
 ) -> Extraction:
     """What an answer without records is: the error it carries, or else this."""
-    message = failures.message_in(body)
-    if message:
-        return failed(failures.by_message(message, body, answer, codes))
     error = failures.error_in(body, answer, codes)
     return failed(error) if error else otherwise
 
@@ -233,9 +230,10 @@ def _account(records: Sequence[Any], maker: _RowMaker, bounds: Bounds) -> Extrac
 
 def _judge(done: Extraction, body: Body, answer: Answer, codes: failures.Codes) -> Extraction:
     """What the account of an answer says of the whole."""
-    error = failures.error_in(body.value, answer, codes) if done.rejects and not done.rows else None
-    if error:
-        return failed(error)
+    if done.rejects and not done.rows:
+        error = failures.error_in(body.value, answer, codes, sure=True)
+        if error:
+            return failed(error)
     done = _trusted(done)
     if body.flaw and done.good:
         done.outcome, done.reason = "changed", f"{body.flaw}; {len(done.rows)} rows are whole"

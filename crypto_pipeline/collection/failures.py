@@ -138,10 +138,13 @@ def by_message(message: str, body: Any, answer: Answer, codes: Codes) -> Failure
     return Failure(outcome, text, answer.retry_after)
 
 
-def error_in(body: Any, answer: Answer, codes: Codes) -> Failure | None:
-    """The error that an answer is when nothing in it could be read: where a whole answer is one
-    record, an error looks like a record. Only what says that it is an error counts."""
-    message = message_in(body, fields=_ERROR_FIELDS)
+def error_in(body: Any, answer: Answer, codes: Codes, *, sure: bool = False) -> Failure | None:
+    """The error that an answer without rows carries, by its message or its code.
+
+    sure: only what says that it is an error counts. Where a whole answer is one record, an error
+    looks like a record, and a record may have a description.
+    """
+    message = message_in(body, fields=_ERROR_FIELDS if sure else _MESSAGE_FIELDS)
     outcome = coded(body, codes)
     if message:
         return by_message(message, body, answer, codes)

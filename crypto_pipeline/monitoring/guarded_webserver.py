@@ -14,6 +14,7 @@ import signal
 import socket
 import sys
 from contextlib import suppress
+from datetime import UTC, datetime
 from pathlib import Path
 
 import uvicorn
@@ -28,7 +29,7 @@ from dagster._utils.log import configure_loggers
 from dagster_webserver.app import create_app_from_workspace_process_context
 from dagster_webserver.version import __version__
 
-from crypto_pipeline import clock, settings
+from crypto_pipeline import settings
 from crypto_pipeline.monitoring.dagster_instance import forget_ticks_ahead, open_instance
 from crypto_pipeline.monitoring.guard import Guard
 
@@ -64,7 +65,7 @@ def serve(port: int, workspace: Path) -> None:
         specs = {"load_from": code_servers.get_code_server_specs()}
         unfinished.write_text(json.dumps(specs))  # JSON is YAML
         unfinished.replace(workspace)
-        for name in forget_ticks_ahead(instance, clock.now()):
+        for name in forget_ticks_ahead(instance, datetime.now(UTC)):
             print(f"{name} had ticked at a time to come: it ticks again")  # noqa: T201
         instance.optimize_for_webserver(STATEMENT_MS, RECYCLE_S, OVERFLOW)
         shared = WorkspaceFileTarget([str(workspace)])
