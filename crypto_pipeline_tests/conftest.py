@@ -117,7 +117,7 @@ def source(name: str, key: Key | None = None, **about: Any) -> Endpoint:
         name, f"https://{name}.example", docs=f"https://{name}.example/docs", key=key, gap=0
     )
     about = {"row": price, "records": "data", "min_interval": minutes(5), **about}
-    return declared.endpoint(MarketPrice, "/prices", **about)
+    return declared.endpoint(MarketPrice, about.pop("path", "/prices"), **about)
 
 
 def coins(*prices: float, start: int = 0) -> dict[str, Any]:

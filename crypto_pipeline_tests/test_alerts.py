@@ -341,7 +341,7 @@ def test_the_optional_extra_is_named_when_it_is_missing(
     monkeypatch.setenv("CRYPTO_PIPELINE_ALERT_URL", "json://127.0.0.1:9")
     remember(warehouse, "c1", health(30))
     assert look(warehouse).opened
-    assert "pip install 'crypto-pipeline[alerts]'" in caplog.text
+    assert "pip install --require-hashes -r locked/alerts.txt" in caplog.text
 
 
 # The clock, silence, faults

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from crypto_pipeline.collection.exchange import Answer
 from crypto_pipeline.collection.extract import Extraction, extract
 from crypto_pipeline.collection.failures import message_in
-from crypto_pipeline.sources import ENDPOINTS, Source
+from crypto_pipeline.sources import ENDPOINTS, SOURCES, Source
 from crypto_pipeline.sources.spec import Ask, Endpoint
 from crypto_pipeline.sources.values import article, candle, millis
 from crypto_pipeline.tables import Candle, NewsArticle
@@ -133,6 +133,22 @@ def test_an_answer_is_called_by_its_name(status: int | None, body: bytes, outcom
     assert found.outcome == outcome, found.reason
     assert found.reason
     assert found.rows == []
+
+
+@pytest.mark.parametrize(
+    ("name", "body", "outcome"),
+    [
+        ("okx", b'{"code": "50011", "msg": "requests"}', "throttled"),
+        ("okx_futures", b'{"code": "50013", "msg": "", "data": []}', "unreachable"),
+        ("bybit", b'{"retCode": 10018, "retMsg": "ip", "result": {}}', "throttled"),
+        ("binance_futures", b'{"code": -1008, "msg": "overloaded"}', "throttled"),
+        ("kucoin", b'{"code": "429000", "msg": "x"}', "throttled"),
+        ("mexc_futures", b'{"success": false, "code": 510, "message": "x"}', "throttled"),
+    ],
+)
+def test_a_venue_s_own_code_decides(name: str, body: bytes, outcome: str) -> None:
+    found = [read(body, endpoint) for endpoint in SOURCES[name].endpoints]
+    assert {extraction.outcome for extraction in found} == {outcome}
 
 
 def test_a_byte_order_mark_and_blank_lines_are_no_error() -> None:

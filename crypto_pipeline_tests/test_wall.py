@@ -164,6 +164,19 @@ def test_who_is_not_reached_in_time_is_not_blamed(warehouse: Warehouse, upstream
     assert warehouse.query("SELECT source FROM source_health") == [("good",)]
 
 
+def test_who_was_told_to_wait_waits_though_the_rest_of_its_answers_never_came(
+    warehouse: Warehouse, upstream: Upstream
+) -> None:
+    upstream.rules += [
+        Rule("bad.*/a", status=429, headers={"Retry-After": "3000"}),
+        Rule("bad.*/b", fault="silent"),
+    ]
+    bad = source("bad", path="/prices/{each}", each={"a": {}, "b": {}})
+    found = of(run(warehouse, bad, limits=replace(LIMITS, whole_s=1.0)), "bad")
+    assert (found.outcome, found.retry_after) == ("throttled", 3000)
+    assert of(run(warehouse, bad, name="c2"), "bad").skip == "told_to_wait"
+
+
 def test_a_body_that_is_huge_in_memory_is_not_read(
     warehouse: Warehouse, upstream: Upstream, canned: Canned
 ) -> None:

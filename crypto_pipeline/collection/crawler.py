@@ -252,7 +252,7 @@ def _may_be_unchanged(known: SourceHealth, now: datetime) -> bool:
 def _cut_short(asked: _Asked, why: Skipped) -> Result:
     """The result of an endpoint that is not waited for: what came of it, or that it was not."""
     result = asked.result
-    if any(part.good for _, part in asked.parts):
+    if any(part.good or part.outcome == "throttled" for _, part in asked.parts):
         merged = _merge(result, asked.parts)
         missing = asked.expected - len(asked.parts)
         merged.reason = f"{missing} of {asked.expected} requests: {why.reason}"

@@ -16,7 +16,7 @@ from pydantic import ValidationError
 from crypto_pipeline.collection import failures
 from crypto_pipeline.collection.bodies import READERS, Body
 from crypto_pipeline.collection.exchange import Answer
-from crypto_pipeline.sources.spec import Ask, Endpoint
+from crypto_pipeline.sources.spec import Ask, Codes, Endpoint
 from crypto_pipeline.sources.values import SourceMessage, WrongShape, list_at, ticker_name
 from crypto_pipeline.tables import Row
 from crypto_pipeline.tables.outcomes import GOOD, Outcome
@@ -148,9 +148,7 @@ _WRONG = (KeyError, IndexError, TypeError, ValueError, AttributeError, Arithmeti
 """What code that reads a record raises of one that is not as declared."""
 
 
-def _without_records(
-    body: Any, answer: Answer, codes: failures.Codes, otherwise: Extraction
-) -> Extraction:
+def _without_records(body: Any, answer: Answer, codes: Codes, otherwise: Extraction) -> Extraction:
     """What an answer without records is: the error it carries, or else this."""
     error = failures.error_in(body, answer, codes)
     return failed(error) if error else otherwise
@@ -228,7 +226,7 @@ def _account(records: Sequence[Any], maker: _RowMaker, bounds: Bounds) -> Extrac
     return done
 
 
-def _judge(done: Extraction, body: Body, answer: Answer, codes: failures.Codes) -> Extraction:
+def _judge(done: Extraction, body: Body, answer: Answer, codes: Codes) -> Extraction:
     """What the account of an answer says of the whole."""
     if done.rejects and not done.rows:
         error = failures.error_in(body.value, answer, codes, sure=True)

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from crypto_pipeline.collection.exchange import THROTTLED, Answer
+from crypto_pipeline.sources.spec import Codes
 from crypto_pipeline.sources.values import SourceMessage
 from crypto_pipeline.tables.outcomes import FAULT, Outcome
 from crypto_pipeline.text import storable
@@ -21,9 +22,6 @@ from crypto_pipeline.text import storable
 LONGEST_MESSAGE = 300
 LONGEST_ERROR_PAGE = 64_000
 """Bytes of an error's body that are read as JSON; a longer one is judged by how it begins."""
-
-Codes = Mapping[str, Outcome]
-"""What a source's own codes of errors stand for."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -254,7 +254,7 @@ def notify(urls: Sequence[str], lines: Sequence[str], *, critical: bool) -> bool
         import apprise  # noqa: PLC0415  (an optional extra)
     except ImportError:
         log.warning(
-            "%s is set: pip install 'crypto-pipeline[alerts]', or -e '.[alerts]' in a checkout",
+            "%s is set without apprise: pip install --require-hashes -r locked/alerts.txt",
             settings.alert_urls.name,
         )
         return False

@@ -504,7 +504,12 @@ class SmallPages(SqliteEventLogStorage):
 
     @classmethod
     def from_config_value(cls, inst_data: Any, config_value: Any) -> Self:
-        return cls(str(Path(os.environ["DAGSTER_HOME"]) / "history" / "runs"), inst_data)
+        home = os.environ.get("DAGSTER_HOME")
+        if not home:
+            raise dg.DagsterInvariantViolationError(
+                "set DAGSTER_HOME: Dagster's history lies there"
+            )
+        return cls(str(Path(home) / "history" / "runs"), inst_data)
 
     def _initdb(self, engine: Engine, for_index_shard: bool = False) -> None:
         event.listen(engine, "connect", _small_pages)

@@ -7,6 +7,13 @@ import re
 from collections.abc import Iterable
 from typing import Any
 
+from crypto_pipeline.sources.exchanges import (
+    CODES_OF_BINANCE,
+    CODES_OF_BYBIT,
+    CODES_OF_KUCOIN,
+    CODES_OF_MEXC,
+    CODES_OF_OKX,
+)
 from crypto_pipeline.sources.spec import Pairs, RowFunction, Source, ago, hours, minutes, now
 from crypto_pipeline.sources.values import (
     QUOTES,
@@ -108,6 +115,7 @@ BINANCE_FUTURES = Source(
     "binance_futures",
     "https://fapi.binance.com",
     docs="https://developers.binance.com/docs/derivatives/usds-margined-futures/market-data/rest-api",
+    codes=CODES_OF_BINANCE,
 )
 
 BINANCE_FUTURES.endpoint(
@@ -211,6 +219,7 @@ OKX_FUTURES = Source(
     "okx_futures",
     "https://www.okx.com",
     docs="https://www.okx.com/docs-v5/en/",
+    codes=CODES_OF_OKX,
 )
 
 OKX_FUTURES.endpoint(
@@ -274,6 +283,7 @@ BYBIT_FUTURES = Source(
     "bybit_futures",
     "https://api.bybit.com",
     docs="https://bybit-exchange.github.io/docs/v5/market/tickers",
+    codes=CODES_OF_BYBIT,
 )
 
 
@@ -464,6 +474,7 @@ KUCOIN_FUTURES = Source(
     "kucoin_futures",
     "https://api-futures.kucoin.com",
     docs="https://www.kucoin.com/docs-new",
+    codes=CODES_OF_KUCOIN,
 )
 PERPETUAL_OF_KUCOIN = "FFWCSX"
 
@@ -563,6 +574,7 @@ MEXC_FUTURES = Source(
     "mexc_futures",
     "https://contract.mexc.com",
     docs="https://www.mexc.com/api-docs/futures/market-endpoints",
+    codes=CODES_OF_MEXC,
 )
 
 MEXC_FUTURES.endpoint(

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from crypto_pipeline.sources.spec import Pairs, Source, ago, hours, minutes, now
+from crypto_pipeline.sources.spec import Codes, Pairs, Source, ago, hours, minutes, now
 from crypto_pipeline.sources.values import (
     FIVE_MINUTES,
     HOUR,
@@ -23,10 +23,21 @@ from crypto_pipeline.sources.values import (
 )
 from crypto_pipeline.tables import Candle, MarketPrice
 
+CODES_OF_BINANCE: Codes = {"-1003": "throttled", "-1008": "throttled", "-1001": "unreachable"}
+CODES_OF_OKX: Codes = {
+    "50011": "throttled",
+    **dict.fromkeys(("50001", "50004", "50013", "50026"), "unreachable"),
+}
+CODES_OF_BYBIT: Codes = {"10006": "throttled", "10018": "throttled", "10000": "unreachable"}
+CODES_OF_KUCOIN: Codes = {"429000": "throttled"}
+CODES_OF_MEXC: Codes = {"510": "throttled"}
+"""Codes of errors as the venues document them, where they are not those of HTTP."""
+
 BINANCE = Source(
     "binance",
     "https://data-api.binance.vision",
     docs="https://developers.binance.com/docs/binance-spot-api-docs/rest-api/market-data-endpoints",
+    codes=CODES_OF_BINANCE,
 )
 
 BINANCE.endpoint(
@@ -114,7 +125,9 @@ KRAKEN.endpoint(
     row=lambda k: candle(seconds(k[0]), k[1], k[2], k[3], k[4], k[6]),
 )
 
-OKX = Source("okx", "https://www.okx.com", docs="https://www.okx.com/docs-v5/en/")
+OKX = Source(
+    "okx", "https://www.okx.com", docs="https://www.okx.com/docs-v5/en/", codes=CODES_OF_OKX
+)
 
 OKX.endpoint(
     MarketPrice,
@@ -142,7 +155,10 @@ OKX.endpoint(
 )
 
 BYBIT = Source(
-    "bybit", "https://api.bybit.com", docs="https://bybit-exchange.github.io/docs/v5/market/tickers"
+    "bybit",
+    "https://api.bybit.com",
+    docs="https://bybit-exchange.github.io/docs/v5/market/tickers",
+    codes=CODES_OF_BYBIT,
 )
 
 BYBIT.endpoint(
@@ -170,7 +186,12 @@ BYBIT.endpoint(
     row=lambda k: candle(millis(k[0]), *k[1:6]),
 )
 
-KUCOIN = Source("kucoin", "https://api.kucoin.com", docs="https://www.kucoin.com/docs-new")
+KUCOIN = Source(
+    "kucoin",
+    "https://api.kucoin.com",
+    docs="https://www.kucoin.com/docs-new",
+    codes=CODES_OF_KUCOIN,
+)
 
 KUCOIN.endpoint(
     MarketPrice,
@@ -256,6 +277,7 @@ MEXC = Source(
     "https://api.mexc.com",
     docs="https://www.mexc.com/api-docs/spot-v3/introduction",
     aliases={"XBT": "XBT"},  # another coin there
+    codes=CODES_OF_MEXC,
 )
 
 MEXC.endpoint(

@@ -26,6 +26,9 @@ MAX_BYTES = 16_000_000
 
 NAME = re.compile(r"[a-z][a-z0-9_]*")
 
+Codes = Mapping[str, Outcome]
+"""What codes of errors stand for."""
+
 RowFunction = Callable[[Any], Mapping[str, Any] | None]
 Records = str | Callable[[Any], Iterable[Any]]
 Reader = Literal["json", "feed"]
@@ -146,7 +149,7 @@ class Source:
     key: Key | None = None
     headers: Mapping[str, str] = field(default_factory=dict)
     aliases: Mapping[str, str] = field(default_factory=dict)
-    codes: Mapping[str, Outcome] = field(default_factory=dict)
+    codes: Codes = field(default_factory=dict)
     gap: float = GAP_S
     terms: str | None = None
     per_day: int | None = None
