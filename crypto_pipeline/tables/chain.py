@@ -12,6 +12,7 @@ from crypto_pipeline.tables.spec import (
     Row,
     Text,
     Time,
+    Window,
     column,
     optional,
 )
@@ -57,7 +58,9 @@ class BlockchainStats(
 
     blockchain: Text = column("Chain, lower case: ethereum, bitcoin, solana, …")
     latest_block: Count | None = optional("Height of the newest block (slot or ledger)")
-    latest_block_at: Time | None = optional("Time of the newest block")
+    latest_block_at: Time | None = optional(
+        "Time of the newest block", within=Window(timedelta(hours=6), timedelta(hours=2))
+    )
     total_transactions: Count | None = optional("Transactions since the chain began")
     transactions_24h: Count | None = optional("Transactions of the last 24 hours")
     transactions_per_second: Amount | None = optional("Recent rate", unit="1/s", decimals=3)
@@ -96,7 +99,10 @@ class WhaleTransaction(
     amount_usd: Positive | None = optional(
         "Value at the time, where the source gives it", unit="USD", decimals=2
     )
-    timestamp: Time = column("Time of the block, or of first sight where it is not mined yet")
+    timestamp: Time = column(
+        "Time of the block, or of first sight where it is not mined yet",
+        within=Window(timedelta(days=30), timedelta(hours=2)),
+    )
     source: Text = column("Which source said so first", fill="source")
     collection_id: Text = column("The collection (Dagster run) that wrote it", fill="collection_id")
 

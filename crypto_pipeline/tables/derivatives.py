@@ -1,5 +1,6 @@
 """Tables of perpetual swaps: what holding one costs, and how many are held."""
 
+from datetime import timedelta
 from typing import Annotated
 
 from pydantic import Field
@@ -12,6 +13,7 @@ from crypto_pipeline.tables.spec import (
     Symbol,
     Text,
     Time,
+    Window,
     column,
     optional,
 )
@@ -39,7 +41,9 @@ class FundingRate(
     rate: Rate = column("Funding rate, a fraction of the position: 0.0001 is 0.01 %")
     interval_hours: Positive | None = optional("How often it is paid", unit="hours")
     mark_price: Positive | None = optional("Mark price of the contract", unit="quote")
-    next_funding_at: Time | None = optional("When it is paid next")
+    next_funding_at: Time | None = optional(
+        "When it is paid next", within=Window(timedelta(days=1), timedelta(days=2))
+    )
     timestamp: Time = column("When it was observed", fill="observed_at")
     collection_id: Text = column("The collection (Dagster run) that wrote it", fill="collection_id")
 

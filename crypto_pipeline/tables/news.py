@@ -9,6 +9,7 @@ from crypto_pipeline.tables.spec import (
     Symbol,
     Text,
     Time,
+    Window,
     column,
     optional,
 )
@@ -25,7 +26,10 @@ class NewsArticle(
 
     title: Text = column("Headline, without markup")
     url: Text = column("Canonical address of the article")
-    published_at: Time | None = optional("When it was published, as the source says")
+    published_at: Time | None = optional(
+        "When it was published, as the source says",
+        within=Window(None, timedelta(days=1), or_null=True),
+    )
     content: Text | None = optional("Summary or lead, without markup")
     author: Text | None = optional("Author, as the source says")
     tags: list[str] | None = optional("Categories, as the source says")
@@ -54,6 +58,10 @@ class SentimentMetric(
     symbol: Symbol | None = optional("Coin it is about, NULL for the whole market")
     value: Number = column("Value, on the measure's own scale")
     classification: Text | None = optional("The source's own word for the value")
-    timestamp: Time = column("The time the value is about", fill="observed_at")
+    timestamp: Time = column(
+        "The time the value is about",
+        fill="observed_at",
+        within=Window(timedelta(days=400), timedelta(days=1)),
+    )
     source: Text = column("Which source said so", fill="source")
     collection_id: Text = column("The collection (Dagster run) that wrote it", fill="collection_id")
