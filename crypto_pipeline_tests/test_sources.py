@@ -250,6 +250,58 @@ def test_times_of_the_sample_are_plausible(endpoint_id: str) -> None:
                 assert datetime(2009, 1, 1, tzinfo=UTC) < value < NOW + timedelta(days=2), name
 
 
+Path = tuple[str | int, ...]
+
+
+def leaves(value: Any, path: Path = ()) -> Iterator[tuple[Path, Any]]:
+    """Every value in a parsed body that holds no others, and where it lies."""
+    if isinstance(value, dict | list):
+        for place, inner in value.items() if isinstance(value, dict) else enumerate(value):
+            yield from leaves(inner, (*path, place))
+    else:
+        yield path, value
+
+
+def with_value(body: Any, path: Path, value: Any) -> Any:
+    """The body with another value at one place."""
+    if not path:
+        return value
+    copy = body.copy()
+    copy[path[0]] = with_value(body[path[0]], path[1:], value)
+    return copy
+
+
+def numeric(value: Any) -> bool:
+    if isinstance(value, str):
+        return bool(re.fullmatch(r"-?\d+(\.\d+)?|0x[0-9a-f]{1,20}", value))
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def numbers_of(rows: Sequence[Row]) -> set[tuple[str, float]]:
+    return {
+        (name, value)
+        for row in rows
+        for name, value in row
+        if isinstance(value, int | float) and not isinstance(value, bool)
+    }
+
+
+@pytest.mark.parametrize("endpoint_id", [i for i in IDS if ENDPOINTS[i].read == "json"])
+def test_no_number_is_made_of_what_is_none(endpoint_id: str) -> None:
+    """true in place of any number of the sample is never counted as 1."""
+    endpoint = ENDPOINTS[endpoint_id]
+    file = sample_file(endpoint)
+    assert file
+    body = json.loads(file.read_bytes())
+    known = numbers_of(sample_extraction(endpoint_id).rows)
+    places = [path for path, value in leaves(body) if numeric(value)]
+    for path in places[:300]:
+        bent = json.dumps(with_value(body, path, value=True)).encode()
+        found = extract(endpoint, endpoint.asks()[0], answer(bent), COLLECTION)
+        made = numbers_of(found.rows) - known
+        assert not made, f"{path}: {made}"
+
+
 def clock_of(endpoint: Endpoint, recording: Recording) -> datetime:
     """When a recording is read: at its capture, and where that is not known to the second and the
     table holds ages against it, an hour after the newest time that it speaks of."""

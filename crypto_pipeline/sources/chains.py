@@ -9,6 +9,7 @@ from crypto_pipeline.sources.values import (
     at,
     fees,
     from_hex,
+    given,
     iso,
     list_at,
     micros,
@@ -17,13 +18,14 @@ from crypto_pipeline.sources.values import (
     nonzero,
     one,
     pairs,
+    per,
     rpc_results,
     seconds,
     times,
+    units,
+    whole_number,
 )
 from crypto_pipeline.tables import BlockchainStats, GasPrice, MarketPrice, WhaleTransaction
-
-SATOSHIS = 1e8  # in a coin; a tinybar is as small a part of an HBAR
 
 LARGE = {
     "BTC": 100,
@@ -72,14 +74,13 @@ def run_of_blocks(body: Any) -> list[Any]:
 
 def newest_of(blocks: list[Any]) -> dict[str, Any]:
     newest, oldest = blocks[0], blocks[-1]
-    between = newest["height"] - oldest["height"]
+    between = given(newest["height"]) - given(oldest["height"])
+    lasted = given(newest["timestamp"]) - given(oldest["timestamp"])
     return {
         "latest_block": newest["height"],
         "latest_block_at": seconds(newest["timestamp"]),
         "difficulty": newest["difficulty"],
-        "average_block_time_s": (newest["timestamp"] - oldest["timestamp"]) / between
-        if between
-        else None,
+        "average_block_time_s": lasted / between if between else None,
     }
 
 
@@ -215,7 +216,7 @@ BLOCKCHAIN_INFO.endpoint(
     params={"format": "json"},
     records="txs",
     row=lambda t: transfer(
-        "BTC", sum(o["value"] for o in t["out"]) / SATOSHIS, t["hash"], seconds(t["time"])
+        "BTC", sum(units(o["value"], 8) for o in t["out"]), t["hash"], seconds(t["time"])
     ),
     fixed={"blockchain": "bitcoin"},
 )
@@ -301,7 +302,7 @@ BLOCKCHAIR.endpoint(
     min_interval=hours(1),
     row=lambda t: {
         "transaction_hash": t["hash"],
-        "amount": t["output_total"] / SATOSHIS,
+        "amount": units(t["output_total"], 8),
         "amount_usd": nonzero(t["output_total_usd"]),
         "timestamp": iso(t["time"]),
     },
@@ -320,7 +321,7 @@ BLOCKCHAIR.endpoint(
             "transaction_hash": t["hash"],
             "from_address": t["sender"],
             "to_address": t["recipient"],
-            "amount": int(t["value"]) / 1e18,
+            "amount": units(t["value"], 18),
             "amount_usd": nonzero(t["value_usd"]),
             "timestamp": iso(t["time"]),
         }
@@ -382,9 +383,9 @@ for _coin, _chain in (
         variant=_chain,
         records=one(),
         row=lambda c: fees(
-            c["low_fee_per_kb"] / 1000,
-            c["medium_fee_per_kb"] / 1000,
-            c["high_fee_per_kb"] / 1000,
+            per(c["low_fee_per_kb"], 1000),
+            per(c["medium_fee_per_kb"], 1000),
+            per(c["high_fee_per_kb"], 1000),
             "sat/vB",
         ),
         fixed={"blockchain": _chain},
@@ -456,7 +457,7 @@ COINMETRICS.endpoint(
         "blockchain": COINMETRICS_CHAINS[m["asset"]],
         "transactions_24h": m["TxCnt"],
         "network_hashrate": times(m["HashRate"], 1e12),  # it comes in TH/s
-        "average_block_time_s": 86400 / float(m["BlkCnt"]),
+        "average_block_time_s": 86400 / given(m["BlkCnt"]),
     },
 )
 
@@ -472,7 +473,8 @@ XMRCHAIN.endpoint(
     "/api/networkinfo",
     records=one("data"),
     row=lambda n: {
-        "latest_block": n["height"] - 1,  # Monero's height counts blocks, the first is number 0
+        "latest_block": whole_number(n["height"])
+        - 1,  # Monero's height counts blocks, the first is number 0
         "total_transactions": n["tx_count"],
         "network_hashrate": n["hash_rate"],
         "difficulty": n["difficulty"],
@@ -559,7 +561,7 @@ def tron_transfer(record: tuple[int, Any]) -> dict[str, Any] | None:
         return None
     sent = contract["parameter"]["value"]
     sender, receiver = sent["owner_address"], sent["to_address"]
-    return transfer("TRX", sent["amount"] / 1e6, t["txID"], millis(moment), sender, receiver)
+    return transfer("TRX", units(sent["amount"], 6), t["txID"], millis(moment), sender, receiver)
 
 
 TRONGRID.endpoint(
@@ -588,7 +590,7 @@ TRONGRID.endpoint(
     records="data",
     row=lambda e: transfer(
         "USDT",
-        int(e["result"]["value"]) / 1e6,
+        units(e["result"]["value"], 6),
         e["transaction_id"],
         millis(e["block_timestamp"]),
         e["result"]["from"],
@@ -619,7 +621,7 @@ def level(ordered: list[Any], share: float) -> Any:
 
 
 def priority_fees(answers: Mapping[str, Any]) -> dict[str, Any]:
-    paid = sorted(slot["prioritizationFee"] for slot in answers["fees"])
+    paid = sorted(given(slot["prioritizationFee"]) for slot in answers["fees"])
     return fees(level(paid, 0.25), level(paid, 0.5), level(paid, 0.9), "micro-lamports/CU")
 
 
@@ -629,7 +631,8 @@ def solana_stats(answers: Mapping[str, Any]) -> dict[str, Any]:
         "latest_block": epoch["absoluteSlot"],
         "total_transactions": epoch["transactionCount"],
         # Votes are transactions too, here as in the total.
-        "transactions_per_second": sample["numTransactions"] / sample["samplePeriodSecs"],
+        "transactions_per_second": given(sample["numTransactions"])
+        / given(sample["samplePeriodSecs"]),
     }
 
 
@@ -684,7 +687,7 @@ def ripple_payment(record: tuple[str, Any]) -> dict[str, Any] | None:
     delivered = t["metaData"]["delivered_amount"]
     if not isinstance(delivered, str):
         return None  # an issued token, not XRP
-    amount = int(delivered) / 1e6
+    amount = units(delivered, 6)
     return transfer("XRP", amount, t["hash"], iso(moment), t["Account"], t["Destination"])
 
 
@@ -739,7 +742,7 @@ def stellar_payment(p: Mapping[str, Any]) -> dict[str, Any] | None:
         amount, sender, receiver = p["amount"], p["from"], p["to"]
     else:
         return None
-    return transfer("XLM", float(amount), p["transaction_hash"], moment, sender, receiver)
+    return transfer("XLM", given(amount), p["transaction_hash"], moment, sender, receiver)
 
 
 STELLAR.endpoint(
@@ -836,7 +839,7 @@ def ton_transfer(t: Mapping[str, Any]) -> dict[str, Any] | None:
     message = t.get("in_msg") or {}
     if message.get("value") is None:  # a message from outside carries no coins
         return None
-    amount = int(message["value"]) / 1e9
+    amount = units(message["value"], 9)
     sender, receiver = message["source"], message["destination"]
     return transfer("TON", amount, t["hash"], seconds(t["now"]), sender, receiver)
 
@@ -1120,7 +1123,7 @@ def hedera_transfer(t: Mapping[str, Any]) -> dict[str, Any] | None:
     sender, receiver = by_amount[0], by_amount[-1]
     return transfer(
         "HBAR",
-        receiver["amount"] / SATOSHIS,
+        units(receiver["amount"], 8),
         t["transaction_id"],
         seconds(t["consensus_timestamp"]),
         sender["account"],

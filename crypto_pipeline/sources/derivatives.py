@@ -19,6 +19,8 @@ from crypto_pipeline.sources.values import (
     QUOTES,
     WrongShape,
     at,
+    given,
+    hours_between,
     iso,
     lot,
     millis,
@@ -26,12 +28,14 @@ from crypto_pipeline.sources.values import (
     number,
     one,
     pairs,
+    per,
     seconds,
     split_pair,
     times,
     whole,
 )
 from crypto_pipeline.tables import FundingRate, OpenInterest, SentimentMetric
+from crypto_pipeline.tables.outcomes import RateKind
 
 CONTRACT_QUOTES = tuple(quote for quote in QUOTES if quote not in ("TUSD", "BUSD"))
 """No contract is quoted in TUSD or BUSD: DOTUSD is on DOT, BNBUSD on BNB."""
@@ -42,31 +46,32 @@ def base_of(pair: str) -> str:
     return split_pair(pair, CONTRACT_QUOTES)[0]
 
 
-def per(value: Any, unit: float) -> float | None:
-    """The value in larger units: seconds per 3600 are hours. Division keeps whole hours whole."""
-    found = number(value)
-    return None if found is None else found / unit
-
-
 def funding(
     base: str,
     source_id: str,
     rate: Any,
     *,
+    kind: RateKind | None = None,
     every: Any = None,
     mark: Any = None,
     due: Any = None,
 ) -> dict[str, Any] | None:
-    """The funding_rates row of a contract; None when it pays no funding: it is dated or halted."""
+    """The funding_rates row of a contract; None when it pays no funding: it is dated or halted.
+
+    `mark` is the price of one unit of `base`, which may be a thousand coins. `kind` says whether
+    the rate still moves, where the exchange's documentation does.
+    """
     fraction = number(rate)
     if fraction is None:
         return None
+    symbol, many = lot(base)
     return {
-        "symbol": lot(base)[0],
+        "symbol": symbol,
         "source_id": source_id,
         "rate": fraction,
+        "rate_kind": kind,
         "interval_hours": every,
-        "mark_price": nonzero(mark),
+        "mark_price": per(nonzero(mark), many),
         "next_funding_at": due,
     }
 
@@ -125,6 +130,7 @@ BINANCE_FUTURES.endpoint(
         base_of(p["symbol"]),
         p["symbol"],
         p["lastFundingRate"] if p["nextFundingTime"] else None,
+        kind="predicted",
         mark=p["markPrice"],
         due=millis(p["nextFundingTime"]),
     ),
@@ -138,6 +144,7 @@ BINANCE_FUTURES.endpoint(
         base_of(p["pair"]),
         p["symbol"],
         p["lastFundingRate"],
+        kind="predicted",
         mark=p["markPrice"],
         due=millis(p["nextFundingTime"]),
     ),
@@ -208,7 +215,7 @@ BINANCE_FUTURES.endpoint(
     fixed={"metric_name": "taker_buy_sell_ratio_coinm"},
     min_interval=minutes(15),
     row=lambda r: (
-        point(r["timestamp"], float(r["takerBuyVol"]) / float(r["takerSellVol"]))
+        point(r["timestamp"], given(r["takerBuyVol"]) / given(r["takerSellVol"]))
         if number(r["takerSellVol"])
         else None
     ),
@@ -232,7 +239,8 @@ OKX_FUTURES.endpoint(
         f["instId"].split("-")[0],
         f["instId"],
         f["fundingRate"],
-        every=(int(f["nextFundingTime"]) - int(f["fundingTime"])) / 3_600_000,
+        kind="predicted",
+        every=hours_between(millis(f["fundingTime"]), millis(f["nextFundingTime"])),
         due=millis(f["fundingTime"]),
     ),
 )
@@ -345,7 +353,7 @@ BYBIT_FUTURES.endpoint(
     fixed={"metric_name": "long_short_account_ratio"},
     min_interval=minutes(15),
     records="result.list",
-    row=lambda r: point(r["timestamp"], float(r["buyRatio"]) / float(r["sellRatio"])),
+    row=lambda r: point(r["timestamp"], given(r["buyRatio"]) / given(r["sellRatio"])),
 )
 
 
@@ -483,7 +491,7 @@ def kucoin_interest(c: Any) -> dict[str, Any] | None:
     """Contracts times what one is on: coins, or, as a negative number, dollars."""
     if c["type"] != PERPETUAL_OF_KUCOIN or c["status"] != "Open":
         return None
-    size = times(c["openInterest"], abs(c["multiplier"]))
+    size = times(c["openInterest"], abs(given(c["multiplier"])))
     if c["isInverse"]:
         return inverse(c["baseCurrency"], c["symbol"], size, c["markPrice"])
     return interest(c["baseCurrency"], c["symbol"], size, mark=c["markPrice"])
@@ -566,7 +574,7 @@ for _metric, _path in (
         fixed={"metric_name": _metric},
         min_interval=minutes(15),
         records="data.list",
-        row=lambda r: point(r["ts"], r["buy_ratio"] / r["sell_ratio"]),
+        row=lambda r: point(r["ts"], given(r["buy_ratio"]) / given(r["sell_ratio"])),
     )
 
 
@@ -597,7 +605,7 @@ def kraken_rate(t: Any) -> float | None:
     paid = number(t.get("fundingRate"))
     if paid is None:
         return None
-    index = float(t["indexPrice"])
+    index = given(t["indexPrice"])
     return paid / index if t["symbol"].upper().startswith("PF_") else paid * index
 
 
@@ -627,7 +635,12 @@ KRAKEN_FUTURES.endpoint(
     records="tickers",
     row=lambda t: (
         funding(
-            base_of(t["pair"]), t["symbol"].upper(), kraken_rate(t), every=1, mark=t["markPrice"]
+            base_of(t["pair"]),
+            t["symbol"].upper(),
+            kraken_rate(t),
+            kind="settled",
+            every=1,
+            mark=t["markPrice"],
         )
         if kraken_perpetual(t)
         else None
@@ -653,7 +666,8 @@ COINBASE_INTL.endpoint(
             i["symbol"].removesuffix("-PERP"),
             i["symbol"],
             i["quote"]["predicted_funding"],
-            every=1,
+            kind="predicted",
+            every=per(i["funding_interval"], 3_600e9),
             mark=i["quote"]["mark_price"],
         )
         if i["type"] == "PERP"
@@ -706,6 +720,7 @@ DERIBIT_FUTURES.endpoint(
             b["base_currency"],
             b["instrument_name"],
             b["funding_8h"],
+            kind="settled",
             every=8,
             mark=b["mark_price"],
         )
@@ -747,8 +762,8 @@ def put_call(body: Any) -> list[tuple[str, Any, float]]:
     options = at(body, "result")
     found = []
     for metric, name in (("put_call_oi_ratio", "open_interest"), ("put_call_ratio", "volume")):
-        puts = sum(o[name] or 0 for o in options if o["instrument_name"].endswith("-P"))
-        calls = sum(o[name] or 0 for o in options if o["instrument_name"].endswith("-C"))
+        puts = sum(number(o[name]) or 0 for o in options if o["instrument_name"].endswith("-P"))
+        calls = sum(number(o[name]) or 0 for o in options if o["instrument_name"].endswith("-C"))
         if calls:
             found.append((metric, max(o["creation_timestamp"] for o in options), puts / calls))
     return found
@@ -829,7 +844,12 @@ CRYPTOCOM_FUTURES.endpoint(
     records=lambda body: [
         (at(body, "result.instrument_name"), value) for value in at(body, "result.data")
     ],
-    row=lambda v: {"source_id": v[0], "rate": v[1]["v"], "interval_hours": 1},
+    row=lambda v: {
+        "source_id": v[0],
+        "rate": v[1]["v"],
+        "rate_kind": "predicted",
+        "interval_hours": 1,
+    },
 )
 
 CRYPTOCOM_FUTURES.endpoint(
@@ -903,7 +923,14 @@ DYDX.endpoint(
     records=pairs("markets"),
     # The oracle's price is what positions are marked with.
     row=lambda p: (
-        funding(dydx_base(p[0]), p[0], p[1]["nextFundingRate"], every=1, mark=p[1]["oraclePrice"])
+        funding(
+            dydx_base(p[0]),
+            p[0],
+            p[1]["nextFundingRate"],
+            kind="predicted",
+            every=1,
+            mark=p[1]["oraclePrice"],
+        )
         if p[1]["status"] == "ACTIVE"
         else None
     ),
@@ -973,6 +1000,7 @@ ASTER.endpoint(
         base_of(p["symbol"]),
         p["symbol"],
         p["lastFundingRate"],
+        kind="predicted",
         mark=p["markPrice"],
         due=millis(p["nextFundingTime"]),
     ),
@@ -993,6 +1021,10 @@ ORDERLY.endpoint(
         f["symbol"].split("_")[1],
         f["symbol"],
         f["est_funding_rate"],
+        kind="predicted",
+        every=hours_between(
+            millis(f["last_funding_rate_timestamp"]), millis(f["next_funding_time"])
+        ),
         due=millis(f["next_funding_time"]),
     ),
 )
@@ -1049,7 +1081,9 @@ PACIFICA.endpoint(
     "/api/v1/info/prices",
     records="data",
     # funding is what the past hour paid, next_funding what this one is expected to pay.
-    row=lambda p: funding(p["symbol"], p["symbol"], p["next_funding"], every=1, mark=p["mark"]),
+    row=lambda p: funding(
+        p["symbol"], p["symbol"], p["next_funding"], kind="predicted", every=1, mark=p["mark"]
+    ),
 )
 
 
@@ -1069,6 +1103,7 @@ EXTENDED.endpoint(
             m["name"].split("-")[0],
             m["name"],
             m["marketStats"]["fundingRate"],
+            kind="predicted",
             every=1,
             mark=m["marketStats"]["markPrice"],
             due=millis(m["marketStats"]["nextFundingRate"]),
@@ -1109,6 +1144,7 @@ BACKPACK_FUTURES.endpoint(
             p["symbol"].split("_")[0],
             p["symbol"],
             p["fundingRate"],
+            kind="predicted",
             every=1,
             mark=p["markPrice"],
             due=millis(p["nextFundingTimestamp"]),
@@ -1142,6 +1178,7 @@ WOO_FUTURES.endpoint(
         f["symbol"].split("_")[1],
         f["symbol"],
         f["estFundingRate"],
+        kind="predicted",
         every=f["estFundingIntervalHours"],
         due=millis(f["nextFundingTime"]),
     ),
@@ -1325,7 +1362,7 @@ POLONIEX_FUTURES.endpoint(
     row=lambda f: {
         "source_id": f["s"],
         "rate": f["fR"],
-        "interval_hours": (int(f["nFT"]) - int(f["fT"])) / 3_600_000,
+        "interval_hours": hours_between(millis(f["fT"]), millis(f["nFT"])),
     },
 )
 
@@ -1418,7 +1455,8 @@ COINEX_FUTURES.endpoint(
         base_of(f["market"]),
         f["market"],
         f["next_funding_rate"],
-        every=(f["next_funding_time"] - f["latest_funding_time"]) / 3_600_000,
+        kind="predicted",
+        every=hours_between(millis(f["latest_funding_time"]), millis(f["next_funding_time"])),
         mark=f["mark_price"],
         due=millis(f["next_funding_time"]),
     ),
@@ -1462,6 +1500,7 @@ WEEX_FUTURES.endpoint(
         base_of(p["symbol"]),
         p["symbol"],
         p["forecastFundingRate"],
+        kind="predicted",
         every=per(p["collectCycle"], 60),
         mark=p["markPrice"],
         due=millis(p["nextFundingTime"]),
@@ -1508,7 +1547,9 @@ BLOFIN_FUTURES.endpoint(
     FundingRate,
     "/api/v1/market/funding-rate",
     records="data",
-    row=lambda f: funding(f["instId"].split("-")[0], f["instId"], f["fundingRate"]),
+    row=lambda f: funding(
+        f["instId"].split("-")[0], f["instId"], f["fundingRate"], due=millis(f["fundingTime"])
+    ),
 )
 
 

@@ -1,5 +1,6 @@
 """Exchanges: prices and candles of spot markets."""
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -15,8 +16,10 @@ from crypto_pipeline.sources.values import (
     millis,
     named_candle,
     nanos,
+    nonzero,
     pairs,
     parallel,
+    per,
     percent,
     seconds,
     ticker,
@@ -93,6 +96,27 @@ COINBASE_EXCHANGE.endpoint(
     row=lambda k: candle(seconds(k[0]), k[3], k[2], k[1], k[4], k[5]),
 )
 
+KRAKEN_OLD_NAME = re.compile(r"([XZ]?)([A-Z]{3,4})(?:Z([A-Z]{3})|X(XBT|ETH))")
+
+
+def kraken_pair(name: str) -> str | tuple[str, str]:
+    """Base and quote of a name of eight letters, in which older currencies begin with Z and older
+    coins with X: XXBTZUSD, USDTZUSD. Other names are as anywhere."""
+    found = KRAKEN_OLD_NAME.fullmatch(name) if len(name) == 8 else None
+    return (found[2], found[3] or found[4]) if found else name
+
+
+def kraken_ticker(market: tuple[str, Mapping[str, Any]]) -> dict[str, Any] | None:
+    """AAVE/USD:BTNL is a market of another venue; `o` is the price at midnight, not 24 hours ago.
+    Each pair of figures is of today and of the last 24 hours."""
+    name, t = market
+    if ":" in name:
+        return None
+    (_, volume), (_, vwap) = t["v"], t["p"]
+    pair = kraken_pair(name)
+    return ticker(pair, t["c"][0], base_volume=volume, vwap=vwap, source_id=name)
+
+
 KRAKEN = Source("kraken", "https://api.kraken.com", docs="https://docs.kraken.com/api", gap=0.2)
 
 KRAKEN.endpoint(
@@ -101,8 +125,7 @@ KRAKEN.endpoint(
     typical_bytes=110_000,
     params={"assetVersion": 1},
     records=pairs("result"),
-    # AAVE/USD:BTNL is a market of another venue; `o` is the price at midnight, not 24 hours ago.
-    row=lambda p: None if ":" in p[0] else ticker(p[0], p[1]["c"][0], base_volume=p[1]["v"][1]),
+    row=kraken_ticker,
 )
 
 
@@ -403,6 +426,7 @@ BITSTAMP.endpoint(
             t["pair"],
             t["last"],
             base_volume=t["volume"],
+            vwap=t["vwap"],
             change_pct=t["percent_change_24"],
             at=seconds(t["timestamp"]),
         )
@@ -496,7 +520,7 @@ BINANCE_US.endpoint(
     # many markets there stand still: without a trade in 24 hours the last price is an old one
     row=lambda t: (
         None
-        if not t["count"]
+        if not nonzero(t["count"])
         else ticker(
             t["symbol"],
             t["lastPrice"],
@@ -839,9 +863,9 @@ def phemex_ticker(t: Mapping[str, Any]) -> dict[str, Any] | None:
     name = t["symbol"][1:]
     return ticker(
         name,
-        t["lastEp"] / 1e8,
-        quote_volume=t["turnoverEv"] / 1e8 if name.endswith("USDT") else None,
-        opened=t["openEp"] / 1e8,
+        per(t["lastEp"], 1e8),
+        quote_volume=per(t["turnoverEv"], 1e8) if name.endswith("USDT") else None,
+        opened=per(t["openEp"], 1e8),
         at=nanos(t["timestamp"]),
         source_id=t["symbol"],
         quotes=STABLECOINS,
@@ -871,7 +895,7 @@ def deribit_ticker(t: Mapping[str, Any]) -> dict[str, Any] | None:
     return ticker(
         name,
         t["last"],
-        base_volume=t["volume"],
+        quote_volume=t["volume_notional"],
         change_pct=t["price_change"],
         at=millis(t["creation_timestamp"]),
     )

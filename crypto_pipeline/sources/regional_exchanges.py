@@ -16,6 +16,7 @@ from crypto_pipeline.sources.values import (
     SourceMessage,
     candle,
     iso,
+    label,
     millis,
     named_candle,
     one,
@@ -122,7 +123,7 @@ def ramzinex_price(pair: Any) -> dict[str, Any] | None:
         last24h["close"],
         quote_volume=last24h["quote_volume"],
         change_pct=last24h["change_percent"],
-        source_id=str(pair["pair_id"]),
+        source_id=label(pair["pair_id"]),
     )
 
 
@@ -177,7 +178,7 @@ OMPFINEX.endpoint(
             m["last_price"],
             quote_volume=m["last_volume"],
             change_pct=m["day_change_percent"],
-            source_id=str(m["id"]),
+            source_id=label(m["id"]),
         )
     ),
     min_interval=minutes(15),
@@ -340,7 +341,13 @@ BITSO.endpoint(
     "/v3/ticker",
     records="payload",
     min_interval=minutes(15),
-    row=lambda t: ticker(t["book"], t["last"], base_volume=t["volume"], at=iso(t["created_at"])),
+    row=lambda t: ticker(
+        t["book"],
+        t["last"],
+        base_volume=t["volume"],
+        vwap=t["vwap"],
+        at=iso(t["created_at"]),
+    ),
 )
 
 BITSO.endpoint(
@@ -433,6 +440,7 @@ VALR.endpoint(
         t["currencyPair"],
         t["lastTradedPrice"],
         base_volume=t["baseVolume"],
+        quote_volume=t.get("quoteVolume"),
         at=iso(t["created"]),
         quotes=STABLECOINS,
     ),
@@ -456,7 +464,9 @@ INDEPENDENT_RESERVE.endpoint(
     row=lambda m: ticker(
         (m["PrimaryCurrencyCode"], m["SecondaryCurrencyCode"]),
         m["LastPrice"],
-        base_volume=m["DayVolumeXbt"],  # in the primary coin, whichever it is
+        # In the primary coin, whichever it is. DayVolumeXbt is its volume against all currencies.
+        base_volume=m["DayVolumeXbtInSecondaryCurrrency"],
+        vwap=m["DayAvgPrice"],
         at=iso(m["CreatedTimestampUtc"]),
     ),
     min_interval=minutes(15),

@@ -5,7 +5,13 @@ from datetime import datetime
 from typing import Any
 
 from crypto_pipeline.sources.spec import Key, Source, hours, minutes
-from crypto_pipeline.sources.values import at, iso, one, seconds
+from crypto_pipeline.sources.values import (
+    at,
+    iso,
+    number,
+    one,
+    seconds,
+)
 from crypto_pipeline.tables import SentimentMetric
 
 FEAR_GREED = {"metric_name": "fear_greed_index"}
@@ -254,7 +260,7 @@ SANTIMENT.endpoint(
 def hundred_biggest(body: Any) -> list[Any]:
     """The coins up to rank 100, each with the time the answer was made."""
     made = at(body, "config.generated")
-    coins = [coin for coin in body["data"] if 0 < (coin.get("market_cap_rank") or 0) <= 100]
+    coins = [coin for coin in body["data"] if 0 < (number(coin.get("market_cap_rank")) or 0) <= 100]
     return [{**coin, "generated": made} for coin in coins]
 
 
