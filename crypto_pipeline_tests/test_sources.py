@@ -4,8 +4,9 @@ import json
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 import pytest
@@ -49,6 +50,8 @@ OUTDATED = {
     "market_prices bigone/tickers-0-sample.json": "only PCX-BTC: no dollar quote",
     "market_prices bitvavo/tickers-0-sample.json": "only ADA-BTC: no dollar quote",
     "market_prices bybit/tickers-0-sample.json": "one inverse contract, no spot market",
+    "cached_ohlc bybit/ohlcv-0-sample.json": "candles of an inverse contract",
+    "cached_ohlc onetrading/ohlcv-0-sample.json": "candles of an hour",
     "market_prices cryptocom/get-tickers-oi-sample.json": "only a perpetual",
     "market_prices cryptocom/tickers-0-sample.json": "only a perpetual",
     "market_prices deribit/tickers-0-sample.json": "only an option",
@@ -78,6 +81,7 @@ OUTDATED = {
     # Its own clock is 17 hours ahead of its capture
     "market_prices coinmarketcap_dataapi/v3-cryptocurrency-listing-2023.json": "two days mixed",
     # Another shape than the source answers with today
+    "sentiment_metrics binance_futures_data/top-account-2020.json": "2020: pair for symbol",
     "global_market coingecko/global-docs.json": "documentation that writes date for data",
     "funding_rates binance_futures/dapi-premium-index-one.json": "2020, dated: no funding",
     "funding_rates delta/tickers-all-2020.json": "2020: no funding_rate",
@@ -250,24 +254,22 @@ def test_times_of_the_sample_are_plausible(endpoint_id: str) -> None:
                 assert datetime(2009, 1, 1, tzinfo=UTC) < value < NOW + timedelta(days=2), name
 
 
-Path = tuple[str | int, ...]
-
-
-def leaves(value: Any, path: Path = ()) -> Iterator[tuple[Path, Any]]:
-    """Every value in a parsed body that holds no others, and where it lies."""
+def leaves(value: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
+    """Every value in a parsed body that holds no others, and the parts of the path to it."""
     if isinstance(value, dict | list):
         for place, inner in value.items() if isinstance(value, dict) else enumerate(value):
-            yield from leaves(inner, (*path, place))
+            yield from leaves(inner, (*path, str(place)))
     else:
         yield path, value
 
 
-def with_value(body: Any, path: Path, value: Any) -> Any:
-    """The body with another value at one place."""
-    if not path:
-        return value
-    copy = body.copy()
-    copy[path[0]] = with_value(body[path[0]], path[1:], value)
+def replaced(value: Any, parts: Sequence[str], other: object) -> Any:
+    """A copy with another value at a dotted path."""
+    if not parts:
+        return other
+    copy = value.copy() if isinstance(value, dict) else list(value)
+    place = int(parts[0]) if isinstance(copy, list) else parts[0]
+    copy[place] = replaced(copy[place], parts[1:], other)
     return copy
 
 
@@ -296,10 +298,44 @@ def test_no_number_is_made_of_what_is_none(endpoint_id: str) -> None:
     known = numbers_of(sample_extraction(endpoint_id).rows)
     places = [path for path, value in leaves(body) if numeric(value)]
     for path in places[:300]:
-        bent = json.dumps(with_value(body, path, value=True)).encode()
+        bent = json.dumps(replaced(body, path, other=True)).encode()
         found = extract(endpoint, endpoint.asks()[0], answer(bent), COLLECTION)
         made = numbers_of(found.rows) - known
         assert not made, f"{path}: {made}"
+
+
+def about_another(endpoint: Endpoint, path: str, other: object) -> Endpoint:
+    """The endpoint, reading its sample as if the answer were about something else."""
+    if not path.startswith("*."):
+        return endpoint
+    where = endpoint.records
+    read = where if callable(where) else partial(list_at, path=where)
+    parts = path[2:].split(".")
+
+    def records(body: Any) -> list[Any]:
+        return [replaced(record, parts, other) for record in read(body)]
+
+    return replace(endpoint, records=records)
+
+
+@pytest.mark.parametrize(
+    ("endpoint_id", "path"), [(i, path) for i in IDS for path in ENDPOINTS[i].repeats]
+)
+@pytest.mark.parametrize("other", ["OTHERUSDT", "", None, 7, True, {"symbol": "BTC"}])
+def test_an_answer_about_something_else_gives_no_row(
+    endpoint_id: str, path: str, other: object
+) -> None:
+    endpoint = ENDPOINTS[endpoint_id]
+    file = sample_file(endpoint)
+    assert file
+    body = json.loads(file.read_bytes())
+    if not path.startswith("*."):
+        body = replaced(body, path.split("."), other)
+    asked = about_another(endpoint, path, other)
+    found = extract(asked, endpoint.asks()[0], answer(json.dumps(body).encode()), COLLECTION)
+    assert found.outcome == "changed", found.reason
+    assert not found.rows
+    assert "asked for" in (found.reason or "")
 
 
 def clock_of(endpoint: Endpoint, recording: Recording) -> datetime:

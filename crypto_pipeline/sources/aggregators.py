@@ -682,6 +682,7 @@ COINCODEX = Source(
 COINCODEX.endpoint(
     MarketPrice,
     "/get_coin/{each}",
+    repeats={"symbol": "{each}"},
     each=Pairs("{base}"),
     min_interval=minutes(15),
     records=one(),
@@ -718,6 +719,7 @@ RATED = frozenset(
 COINBASE_RATES.endpoint(
     MarketPrice,
     "/exchange-rates",
+    repeats={"data.currency": "USD"},
     typical_bytes=6_000,
     params={"currency": "USD"},
     records=pairs("data.rates"),
@@ -757,6 +759,7 @@ DIADATA = Source("diadata", "https://api.diadata.org/v1", docs="https://docs.dia
 DIADATA.endpoint(
     MarketPrice,
     "/assetQuotation/{each}/0x0000000000000000000000000000000000000000",
+    repeats={"Blockchain": "{each}"},
     each={"Bitcoin": {}, "Ethereum": {}},
     min_interval=minutes(15),
     records=one(),

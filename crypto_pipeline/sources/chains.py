@@ -368,6 +368,7 @@ for _coin, _chain in (
     BLOCKCYPHER.endpoint(
         BlockchainStats,
         f"/{_coin}/main",
+        repeats={"name": f"{_coin}.main"},
         variant=_chain,
         records=one(),
         row=lambda c: {
@@ -380,6 +381,7 @@ for _coin, _chain in (
     BLOCKCYPHER.endpoint(
         GasPrice,
         f"/{_coin}/main",
+        repeats={"name": f"{_coin}.main"},
         variant=_chain,
         records=one(),
         row=lambda c: fees(
@@ -585,6 +587,10 @@ TRONGRID.endpoint(
 TRONGRID.endpoint(
     WhaleTransaction,
     "/v1/contracts/TR7NHqjeKQxGTCi8q8ZY4pL8otSzgjLj6t/events",
+    repeats={
+        "*.contract_address": "TR7NHqjeKQxGTCi8q8ZY4pL8otSzgjLj6t",
+        "*.event_name": "Transfer",
+    },
     variant="usdt",
     params={"event_name": "Transfer", "limit": 200, "only_confirmed": "true"},
     records="data",
@@ -904,6 +910,7 @@ COSMOS_PUBLICNODE = Source(
 COSMOS_PUBLICNODE.endpoint(
     BlockchainStats,
     "/cosmos/base/tendermint/v1beta1/blocks/latest",
+    repeats={"block.header.chain_id": "cosmoshub-4"},
     records=one("block.header"),
     row=lambda h: {"latest_block": h["height"], "latest_block_at": iso(h["time"])},
     fixed={"blockchain": "cosmos"},
@@ -927,7 +934,7 @@ def sync_info(body: Any) -> list[Any]:
     return one("sync_info")(inside)
 
 
-def comet(chain: str) -> Source:
+def comet(chain: str, network: str, at: str = "result.node_info.network") -> Source:
     source = Source(
         f"{chain}_publicnode",
         f"https://{chain}-rpc.publicnode.com",
@@ -936,6 +943,7 @@ def comet(chain: str) -> Source:
     source.endpoint(
         BlockchainStats,
         "/status",
+        repeats={at: network},
         records=sync_info,
         row=lambda s: {
             "latest_block": s["latest_block_height"],
@@ -946,14 +954,14 @@ def comet(chain: str) -> Source:
     return source
 
 
-OSMOSIS_PUBLICNODE = comet("osmosis")
-INJECTIVE_PUBLICNODE = comet("injective")
-CELESTIA_PUBLICNODE = comet("celestia")
-SEI_PUBLICNODE = comet("sei")
-DYDX_PUBLICNODE = comet("dydx")
-KAVA_PUBLICNODE = comet("kava")
-TERRA_PUBLICNODE = comet("terra")
-AXELAR_PUBLICNODE = comet("axelar")
+OSMOSIS_PUBLICNODE = comet("osmosis", "osmosis-1")
+INJECTIVE_PUBLICNODE = comet("injective", "injective-1")
+CELESTIA_PUBLICNODE = comet("celestia", "celestia")
+SEI_PUBLICNODE = comet("sei", "pacific-1", at="node_info.network")
+DYDX_PUBLICNODE = comet("dydx", "dydx-mainnet-1")
+KAVA_PUBLICNODE = comet("kava", "kava_2222-10")
+TERRA_PUBLICNODE = comet("terra", "phoenix-1")
+AXELAR_PUBLICNODE = comet("axelar", "axelar-dojo-1")
 
 
 # NEAR, Aptos, Sui, Algorand, Hedera
@@ -1007,6 +1015,7 @@ APTOS = Source("aptos", "https://fullnode.mainnet.aptoslabs.com", docs="https://
 APTOS.endpoint(
     BlockchainStats,
     "/v1",
+    repeats={"chain_id": "1"},
     records=one(),
     row=lambda s: {
         "latest_block": s["block_height"],
@@ -1282,6 +1291,7 @@ TEZOS_RPC = Source(
 TEZOS_RPC.endpoint(
     BlockchainStats,
     "/chains/main/blocks/head/header",
+    repeats={"chain_id": "NetXdQprcVkpaWU"},
     records=one(),
     row=lambda h: {"latest_block": h["level"], "latest_block_at": iso(h["timestamp"])},
     fixed={"blockchain": "tezos"},

@@ -153,6 +153,7 @@ BINANCE_FUTURES.endpoint(
 BINANCE_FUTURES.endpoint(
     OpenInterest,
     "/futures/data/openInterestHist",
+    repeats={"*.symbol": "{each}"},
     params={"symbol": "{each}", "period": "5m", "limit": 1},
     # Contracts on a thousand coins have other names.
     each=Pairs("{base}USDT", names=dict.fromkeys(("PEPE", "SHIB", "BONK", "FLOKI", "LUNC"))),
@@ -167,6 +168,7 @@ BINANCE_FUTURES.endpoint(
 BINANCE_FUTURES.endpoint(
     OpenInterest,
     "https://dapi.binance.com/dapi/v1/openInterest",
+    repeats={"symbol": "{each}"},
     variant="coin",
     params={"symbol": "{each}"},
     each=Pairs("{base}USD_PERP"),
@@ -188,6 +190,8 @@ for _metric, _path, _field in (
         SentimentMetric,
         f"/futures/data/{_path}",
         variant=_metric,
+        # The ratio of takers comes without the name of its contract.
+        repeats={} if _field == "buySellRatio" else {"*.symbol": "{each}"},
         params={"symbol": "{each}", "period": "5m", "limit": 12},
         each={"BTCUSDT": {"symbol": "BTC"}, "ETHUSDT": {"symbol": "ETH"}},
         fixed={"metric_name": _metric},
@@ -198,6 +202,7 @@ for _metric, _path, _field in (
 BINANCE_FUTURES.endpoint(
     SentimentMetric,
     "https://dapi.binance.com/futures/data/globalLongShortAccountRatio",
+    repeats={"*.pair": "{each}"},
     variant="long_short_account_ratio_coinm",
     params={"pair": "{each}", "period": "5m", "limit": 12},
     each={"BTCUSD": {"symbol": "BTC"}, "ETHUSD": {"symbol": "ETH"}},
@@ -209,6 +214,7 @@ BINANCE_FUTURES.endpoint(
 BINANCE_FUTURES.endpoint(
     SentimentMetric,
     "https://dapi.binance.com/futures/data/takerBuySellVol",
+    repeats={"*.pair": "{each}"},
     variant="taker_buy_sell_ratio_coinm",
     params={"pair": "{each}", "contractType": "ALL", "period": "5m", "limit": 12},
     each={"BTCUSD": {"symbol": "BTC"}, "ETHUSD": {"symbol": "ETH"}},
@@ -232,6 +238,7 @@ OKX_FUTURES = Source(
 OKX_FUTURES.endpoint(
     FundingRate,
     "/api/v5/public/funding-rate",
+    repeats={"*.instType": "SWAP"},
     params={"instId": "ANY"},
     records="data",
     # The rate is the one that is due at fundingTime; nextFundingTime is one interval later.
@@ -248,6 +255,7 @@ OKX_FUTURES.endpoint(
 OKX_FUTURES.endpoint(
     OpenInterest,
     "/api/v5/public/open-interest",
+    repeats={"*.instType": "SWAP"},
     params={"instType": "SWAP"},
     records="data",
     row=lambda o: interest(o["instId"].split("-")[0], o["instId"], o["oiCcy"], usd=o.get("oiUsd")),
@@ -311,6 +319,7 @@ def bybit_funding(t: Any) -> dict[str, Any] | None:
 BYBIT_FUTURES.endpoint(
     FundingRate,
     "/v5/market/tickers",
+    repeats={"result.category": "linear"},
     typical_bytes=100_000,
     params={"category": "linear"},
     records="result.list",
@@ -320,6 +329,7 @@ BYBIT_FUTURES.endpoint(
 BYBIT_FUTURES.endpoint(
     FundingRate,
     "/v5/market/tickers",
+    repeats={"result.category": "inverse"},
     variant="inverse",
     params={"category": "inverse"},
     records="result.list",
@@ -329,6 +339,7 @@ BYBIT_FUTURES.endpoint(
 BYBIT_FUTURES.endpoint(
     OpenInterest,
     "/v5/market/tickers",
+    repeats={"result.category": "linear"},
     params={"category": "linear"},
     records="result.list",
     # openInterest counts both sides.
@@ -347,6 +358,7 @@ BYBIT_FUTURES.endpoint(
 BYBIT_FUTURES.endpoint(
     SentimentMetric,
     "/v5/market/account-ratio",
+    repeats={"*.symbol": "{each}"},
     variant="long_short_account_ratio",
     params={"category": "linear", "symbol": "{each}", "period": "5min", "limit": 12},
     each={"BTCUSDT": {"symbol": "BTC"}, "ETHUSDT": {"symbol": "ETH"}},
@@ -540,6 +552,7 @@ HTX_FUTURES.endpoint(
         f["contract_code"].split("-")[0],
         f["contract_code"],
         f["funding_rate"],
+        every=hours_between(millis(f["funding_time"]), millis(f.get("next_funding_time"))),
         due=millis(f["funding_time"]),
     ),
 )
@@ -568,6 +581,7 @@ for _metric, _path in (
     HTX_FUTURES.endpoint(
         SentimentMetric,
         f"/linear-swap-api/v1/{_path}",
+        repeats={"data.contract_code": "{each}"},
         variant=_metric,
         params={"contract_code": "{each}", "period": "5min"},
         each={"BTC-USDT": {"symbol": "BTC"}, "ETH-USDT": {"symbol": "ETH"}},
@@ -772,6 +786,7 @@ def put_call(body: Any) -> list[tuple[str, Any, float]]:
 DERIBIT_FUTURES.endpoint(
     SentimentMetric,
     "/api/v2/public/get_book_summary_by_currency",
+    repeats={"result.0.base_currency": "{each}"},
     variant="put_call",
     params={"currency": "{each}", "kind": "option"},
     each={"BTC": {"symbol": "BTC"}, "ETH": {"symbol": "ETH"}},
@@ -835,6 +850,7 @@ CRYPTOCOM_FUTURES = Source(
 CRYPTOCOM_FUTURES.endpoint(
     FundingRate,
     "/exchange/v1/public/get-valuations",
+    repeats={"result.instrument_name": "{each}"},
     params={
         "instrument_name": "{each}",
         "valuation_type": "estimated_funding_rate",
@@ -1244,6 +1260,7 @@ BINGX_FUTURES.endpoint(
 BINGX_FUTURES.endpoint(
     OpenInterest,
     "/openApi/swap/v2/quote/openInterest",
+    repeats={"data.symbol": "{each}"},
     params={"symbol": "{each}"},
     each=Pairs("{base}-USDT"),
     records=one("data"),
@@ -1256,6 +1273,7 @@ XT_FUTURES = Source("xt_futures", "https://fapi.xt.com", docs="https://doc.xt.co
 XT_FUTURES.endpoint(
     FundingRate,
     "/future/market/v1/public/q/funding-rate",
+    repeats={"result.symbol": "{each}"},
     params={"symbol": "{each}"},
     each=Pairs("{base}_usdt", lower=True),
     records=one("result"),
@@ -1270,6 +1288,7 @@ XT_FUTURES.endpoint(
 XT_FUTURES.endpoint(
     OpenInterest,
     "/future/market/v1/public/contract/open-interest",
+    repeats={"result.symbol": "{each}"},
     params={"symbol": "{each}"},
     each=Pairs("{base}_usdt", lower=True),
     records=one("result"),
@@ -1286,6 +1305,7 @@ DELTA = Source("delta", "https://api.delta.exchange", docs="https://docs.delta.e
 DELTA.endpoint(
     FundingRate,
     "/v2/tickers",
+    repeats={"*.contract_type": "perpetual_futures"},
     params={"contract_types": "perpetual_futures"},
     records="result",
     # Percent, for eight hours.
@@ -1301,6 +1321,7 @@ DELTA.endpoint(
 DELTA.endpoint(
     OpenInterest,
     "/v2/tickers",
+    repeats={"*.contract_type": "perpetual_futures"},
     params={"contract_types": "perpetual_futures"},
     records="result",
     row=lambda t: interest(
@@ -1356,6 +1377,7 @@ POLONIEX_FUTURES = Source(
 POLONIEX_FUTURES.endpoint(
     FundingRate,
     "/v3/market/fundingRate",
+    repeats={"data.s": "{each}"},
     params={"symbol": "{each}"},
     each={"BTC_USDT_PERP": {"symbol": "BTC"}, "ETH_USDT_PERP": {"symbol": "ETH"}},
     records=one("data"),

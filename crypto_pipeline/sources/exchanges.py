@@ -155,6 +155,7 @@ OKX = Source(
 OKX.endpoint(
     MarketPrice,
     "/api/v5/market/tickers",
+    repeats={"*.instType": "SPOT"},
     typical_bytes=80_000,
     params={"instType": "SPOT"},
     records="data",
@@ -187,6 +188,7 @@ BYBIT = Source(
 BYBIT.endpoint(
     MarketPrice,
     "/v5/market/tickers",
+    repeats={"result.category": "spot"},
     typical_bytes=50_000,
     params={"category": "spot"},
     records="result.list",
@@ -202,6 +204,7 @@ BYBIT.endpoint(
 BYBIT.endpoint(
     Candle,
     "/v5/market/kline",
+    repeats={"result.category": "spot", "result.symbol": "{each}"},
     params={"category": "spot", "symbol": "{each}", "interval": 5, "limit": 100},
     records="result.list",
     each=Pairs("{base}USDT", "USDT"),
@@ -436,6 +439,7 @@ BITSTAMP.endpoint(
 BITSTAMP.endpoint(
     Candle,
     "/api/v2/ohlc/{each}/",
+    repeats={"data.pair": "{each}"},
     params={"step": 300, "limit": 100},
     records="data.ohlc",
     each=Pairs("{base}usd", "USD", names={"BNB": None, "TRX": None}, lower=True),
@@ -500,6 +504,7 @@ CRYPTOCOM.endpoint(
 CRYPTOCOM.endpoint(
     Candle,
     "/public/get-candlestick",
+    repeats={"result.instrument_name": "{each}", "result.interval": "{interval}"},
     params={"instrument_name": "{each}", "timeframe": "5m", "count": 100},
     records="result.data",
     each=Pairs("{base}_USD", "USD", names={"BNB": None, "TRX": None}),
@@ -564,6 +569,7 @@ POLONIEX.endpoint(
 POLONIEX.endpoint(
     Candle,
     "/markets/{each}/candles",
+    repeats={"*.11": "MINUTE_5"},
     min_interval=hours(1),
     params={"interval": "MINUTE_5", "limit": 100},
     each=Pairs("{base}_USDT", "USDT", names={"BNB": None}),
@@ -722,6 +728,7 @@ BITRUE.endpoint(
 BITRUE.endpoint(
     Candle,
     "/api/v1/market/kline",
+    repeats={"symbol": "{each}", "scale": "KLINE_5MIN"},
     min_interval=hours(1),
     params={"symbol": "{each}", "scale": "5m", "limit": 100},
     records="data",
@@ -796,6 +803,7 @@ COINEX.endpoint(
 COINEX.endpoint(
     Candle,
     "/spot/kline",
+    repeats={"*.market": "{each}"},
     min_interval=hours(1),
     params={"market": "{each}", "period": "5min", "limit": 100},
     records="data",
@@ -969,6 +977,7 @@ WOO = Source("woo", "https://api.woox.io", docs="https://developer.woox.io/")
 WOO.endpoint(
     Candle,
     "/v3/public/klineHistory",
+    repeats={"*.symbol": "{each}", "*.type": "{interval}"},
     min_interval=hours(1),
     params={"symbol": "{each}", "type": "5m", "limit": 100},
     records="data.rows",
@@ -1084,13 +1093,14 @@ DEEPCOIN = Source("deepcoin", "https://api.deepcoin.com", docs="https://www.deep
 DEEPCOIN.endpoint(
     MarketPrice,
     "/deepcoin/market/tickers",
+    repeats={"*.instType": "SPOT"},
     params={"instType": "SPOT"},
     records="data",
     min_interval=minutes(15),
     row=lambda t: ticker(
         t["instId"],
         t["last"],
-        base_volume=t["vol24h"],
+        quote_volume=t["volCcy24h"],
         opened=t["open24h"],
         at=millis(t["ts"]),
     ),
@@ -1127,6 +1137,7 @@ P2B.endpoint(
 P2B.endpoint(
     Candle,
     "/api/v2/public/market/kline",
+    repeats={"*.7": "{each}"},
     params={"market": "{each}", "interval": "1h", "limit": 100},
     records="result",
     each={

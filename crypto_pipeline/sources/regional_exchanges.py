@@ -214,6 +214,7 @@ UPBIT.endpoint(
 UPBIT.endpoint(
     Candle,
     "/v1/candles/minutes/5",
+    repeats={"*.market": "{each}", "*.unit": "5"},
     params={"market": "{each}", "count": 100},
     each=Pairs("USDT-{base}", "USDT", names={"BNB": None}),
     fixed=FIVE_MINUTES,
@@ -225,6 +226,7 @@ BITHUMB = Source("bithumb", "https://api.bithumb.com", docs="https://apidocs.bit
 BITHUMB.endpoint(
     Candle,
     "/v1/candles/minutes/5",
+    repeats={"*.market": "{each}", "*.unit": "5"},
     params={"market": "{each}", "count": 100},
     each=Pairs("KRW-{base}", "KRW"),
     fixed=FIVE_MINUTES,
@@ -320,6 +322,11 @@ def onetrading_candle(k: Any) -> dict[str, Any]:
 ONETRADING.endpoint(
     Candle,
     "/fast/v1/candlesticks/{each}",
+    repeats={
+        "*.instrument_code": "{each}",
+        "*.granularity.unit": "MINUTES",
+        "*.granularity.period": "5",
+    },
     min_interval=hours(1),
     params={
         "unit": "MINUTES",
@@ -457,6 +464,7 @@ INDEPENDENT_RESERVE = Source(
 INDEPENDENT_RESERVE.endpoint(
     MarketPrice,
     "/Public/GetMarketSummary",
+    repeats={"PrimaryCurrencyCode": "{each}", "SecondaryCurrencyCode": "USD"},
     params={"primaryCurrencyCode": "{each}", "secondaryCurrencyCode": "usd"},
     # One request a second: no more coins than a collection has time for.
     each={"xbt": {"symbol": "BTC"}, "eth": {"symbol": "ETH"}, "xrp": {"symbol": "XRP"}},

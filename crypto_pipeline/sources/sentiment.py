@@ -110,6 +110,7 @@ COINGECKO_SENTIMENT = Source(
 COINGECKO_SENTIMENT.endpoint(
     SentimentMetric,
     "/coins/{each}",
+    repeats={"id": "{each}"},
     params={
         "localization": "false",
         "tickers": "false",
@@ -189,6 +190,7 @@ MASTODON = Source(
 MASTODON.endpoint(
     SentimentMetric,
     "/tags/{each}",
+    repeats={"name": "{each}"},
     each={
         "bitcoin": {"symbol": "BTC"},
         "ethereum": {"symbol": "ETH"},
@@ -205,6 +207,7 @@ LEMMY = Source("lemmy", "https://lemmy.world/api/v3", docs="https://join-lemmy.o
 LEMMY.endpoint(
     SentimentMetric,
     "/community",
+    repeats={"community_view.community.name": "cryptocurrency"},
     params={"name": "cryptocurrency"},
     records=lambda body: [
         ("community_subscribers", at(body, "community_view.counts.subscribers")),
