@@ -77,6 +77,17 @@ OUTDATED = {
     "blockchain_stats stellar/ledger.json": "no page around it",
     # Its own clock is 17 hours ahead of its capture
     "market_prices coinmarketcap_dataapi/v3-cryptocurrency-listing-2023.json": "two days mixed",
+    # Bitcoin, asked for by the same address without the category
+    **dict.fromkeys(
+        (
+            "stablecoin_supply coingecko/coins-markets-bitcoin-2021.json",
+            "stablecoin_supply coingecko/coins-markets-docs.json",
+            "stablecoin_supply coingecko/coins-markets-btc-eth-2026.json",
+            "stablecoin_supply coingecko/coins-markets-btc-eth-2025.json",
+        ),
+        "no stablecoins",
+    ),
+    "whale_transactions blockchair/bitcoin-transactions.json": "one transaction of 2,409 dollars",
     # Another shape than the source answers with today
     "global_market coingecko/global-docs.json": "documentation that writes date for data",
     "funding_rates binance_futures/dapi-premium-index-one.json": "2020, dated: no funding",

@@ -231,9 +231,10 @@ def _refusal(problem: ValidationError, record: Any) -> Reject:
     """A record whose row breaks its declaration: the first column that does."""
     first = problem.errors(include_url=False, include_context=False)[0]
     column = ".".join(map(str, first["loc"])) or None
-    known = column is None or first["type"] == "missing"
-    got = "" if known else f" (got {_begin(first['input'])})"
-    return Reject.of(column, f"{column or 'row'}: {first['msg']}{got}", record)
+    if column is None:
+        return Reject.of(None, first["msg"].removeprefix("Value error, "), record)
+    got = "" if first["type"] == "missing" else f" (got {_begin(first['input'])})"
+    return Reject.of(column, f"{column}: {first['msg']}{got}", record)
 
 
 def _begin(value: Any) -> str:

@@ -223,10 +223,10 @@ class GlobalMarket(
     """
 
     total_market_cap_usd: Positive | None = optional(
-        "Sum of all market capitalisations", unit="USD", decimals=0
+        "Sum of all market capitalisations", unit="USD", decimals=0, jump=10
     )
     total_volume_24h_usd: Amount | None = optional(
-        "Sum of all volumes of 24 hours", unit="USD", decimals=0
+        "Sum of all volumes of 24 hours", unit="USD", decimals=0, jump=100
     )
     btc_dominance_pct: Share | None = optional("Bitcoin's share of the total", unit="%")
     eth_dominance_pct: Share | None = optional("Ethereum's share of the total", unit="%")

@@ -81,15 +81,18 @@ def column(
     decimals: int | None = None,
     fill: Fill | None = None,
     within: Window | None = None,
+    jump: float | None = None,
     default: Any = ...,
 ) -> Any:
     """Declare a column: what it means, its unit, and how many decimals are worth keeping.
 
     Rounding to `decimals` happens on the way into the file: digits below a cent of a volume are
     noise of the arithmetic, and cost five bytes a value. A time that a source gives says in
-    `within` where it may lie.
+    `within` where it may lie. jump: the factor by which a value cannot change within a day; its
+    square root is unusual.
     """
-    about: dict[str, Any] = {"unit": unit, "decimals": decimals, "fill": fill, "within": within}
+    about: dict[str, Any] = {"unit": unit, "decimals": decimals, "fill": fill}
+    about |= {"within": within, "jump": jump}
     return Field(default=default, description=description, json_schema_extra=about)
 
 
@@ -111,6 +114,7 @@ class Column:
     fill: Fill | None
     bounds: tuple[tuple[str, float], ...]
     within: Window | None
+    jump: float | None
 
     @property
     def range(self) -> str:
