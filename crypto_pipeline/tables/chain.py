@@ -11,6 +11,7 @@ from crypto_pipeline.tables.spec import (
     Amount,
     Change,
     Count,
+    Id,
     Number,
     Positive,
     Row,
@@ -146,7 +147,7 @@ class WhaleTransaction(
     """
 
     blockchain: Text = column("Chain, lower case")
-    transaction_hash: Text = column("The chain's id of the transaction")
+    transaction_hash: Id = column("The chain's id of the transaction")
     from_address: Text | None = optional("Sender, where the chain has one")
     to_address: Text | None = optional("Receiver, where the chain has one")
     amount: Positive = column("Amount moved", unit="see symbol")
@@ -175,7 +176,7 @@ class DefiTvl(
     """Total value locked on one chain or in one protocol. Sources count different things."""
 
     scope: Text = column("chain or protocol")
-    source_id: Text = column("The source's own id of the chain or protocol")
+    source_id: Id = column("The source's own id of the chain or protocol")
     name: Text = column("Chain or protocol as the source writes it")
     category: Text | None = optional("Kind of protocol, where the source says")
     tvl_usd: Amount = column("Value locked", unit="USD", decimals=0, jump=1e5)
@@ -230,7 +231,7 @@ class StablecoinSupply(
 
     symbol: Text = column("Ticker as the source writes it, upper case")
     name: Text | None = optional("Name as the source writes it")
-    source_id: Text = column("The source's own id of the coin")
+    source_id: Id = column("The source's own id of the coin")
     peg: Text = column("Currency it is pegged to: USD, EUR, …")
     circulating: Amount = column(
         "Amount in circulation", unit="units of the peg", decimals=2, jump=1e3
