@@ -22,10 +22,8 @@ from crypto_pipeline.tables import Candle, NewsArticle
 from crypto_pipeline.tables.outcomes import GOOD
 from crypto_pipeline_tests.faults.bodies import dumped, longest
 from crypto_pipeline_tests.faults.report import Line
-from crypto_pipeline_tests.upstream import RECORDINGS, Recordings, requests_of, sample_file
-
-NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
-"""The clock of the samples."""
+from crypto_pipeline_tests.recorded import SAMPLED_AT, answered, clock_of
+from crypto_pipeline_tests.upstream import sample_file
 
 MOST_LEAVES = 60
 """Fields of one body that are lied in, one at a time."""
@@ -57,20 +55,10 @@ def honest_answers() -> Iterator[Honest]:
     for endpoint in ENDPOINTS.values():
         file = sample_file(endpoint)
         if file and file.suffix == ".json":
-            yield from _honest(endpoint, endpoint.asks()[0], file.read_bytes(), NOW)
-    for endpoint, ask, recording in _recordings():
-        body, at = recording.file.read_bytes(), recording.captured or NOW
-        yield from _honest(endpoint, ask, body, at)
-
-
-def _recordings() -> Iterator[tuple[Endpoint, Ask, Any]]:
-    known = Recordings().all if RECORDINGS.exists() else []
-    for endpoint in ENDPOINTS.values() if known else ():
-        for ask, asked in zip(endpoint.asks(), requests_of(endpoint.id), strict=True):
-            for recording in known:
-                same = recording.request.place == asked.place
-                if same and recording.request.agreement(asked) is not None:
-                    yield endpoint, ask, recording
+            yield from _honest(endpoint, endpoint.asks()[0], file.read_bytes(), SAMPLED_AT)
+    for endpoint, ask, recording in answered():
+        at = clock_of(endpoint, recording)
+        yield from _honest(endpoint, ask, recording.file.read_bytes(), at)
 
 
 def _honest(endpoint: Endpoint, ask: Ask, raw: bytes, at: datetime) -> Iterator[Honest]:
@@ -104,7 +92,8 @@ def edited(body: Any, place: Place, edit: Edit, depth: int = 0) -> Any:
         return body if isinstance(body, dict | list) else edit(body)
     name = place[depth]
     if name is None and isinstance(body, list):
-        return [edited(inner, place, edit, depth + 1) for inner in body]
+        items = [edited(inner, place, edit, depth + 1) for inner in body]
+        return [item for item in items if item is not _GONE]
     if isinstance(name, int) and isinstance(body, list) and name < len(body):
         inner = edited(body[name], place, edit, depth + 1)
         return [*body[:name], *([] if inner is _GONE else [inner]), *body[name + 1 :]]
