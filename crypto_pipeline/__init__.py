@@ -79,6 +79,7 @@ warehouse      the DuckDB file: the only package that knows duckdb
   memory       what one collection tells the next, in the file and in a note beside it
   queries      what is asked of the file: by alerts, status and the budget
   agreed_view  the SQL of the agreed view over all sources
+  witness      what was stored last, held against what is said now
   load         rows into tables, one transaction a collection
   spool        collections that wait on disk
   upkeep       old rows out, the file written anew

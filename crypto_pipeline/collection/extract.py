@@ -231,9 +231,10 @@ def _refusal(problem: ValidationError, record: Any) -> Reject:
     """A record whose row breaks its declaration: the first column that does."""
     first = problem.errors(include_url=False, include_context=False)[0]
     column = ".".join(map(str, first["loc"])) or None
-    known = column is None or first["type"] == "missing"
-    got = "" if known else f" (got {_begin(first['input'])})"
-    return Reject.of(column, f"{column or 'row'}: {first['msg']}{got}", record)
+    if column is None:
+        return Reject.of(None, first["msg"].removeprefix("Value error, "), record)
+    got = "" if first["type"] == "missing" else f" (got {_begin(first['input'])})"
+    return Reject.of(column, f"{column}: {first['msg']}{got}", record)
 
 
 def _begin(value: Any) -> str:
@@ -252,6 +253,11 @@ def _trusted(done: Extraction, endpoint: Endpoint) -> Extraction:
         done.reason = f"{len(done.rejects)} of {wanted} records refused: {done.rejects[0].reason}"
         for row in done.rows:
             done.rejects.add(partial(_doubted, row, _OTHERS_REFUSED))
+        done.rows = []
+    elif done.rows and not endpoint.model.table.zeros and all(r.says_nothing() for r in done.rows):
+        done.outcome, done.reason = "changed", "nothing but zeros in all records"
+        for row in done.rows:
+            done.rejects.add(partial(_doubted, row, "nothing but zeros"))
         done.rows = []
     elif not done.rows and (endpoint.sparse or done.unwanted):
         done.outcome, done.reason = "empty", f"all {done.left_out} records left out on purpose"

@@ -1,6 +1,10 @@
 """Tables of words and moods: articles, and the measures of sentiment."""
 
+from collections.abc import Mapping
 from datetime import timedelta
+from typing import Self
+
+from pydantic import model_validator
 
 from crypto_pipeline.groups import HISTORICAL, UI
 from crypto_pipeline.tables.spec import (
@@ -16,7 +20,13 @@ from crypto_pipeline.tables.spec import (
 
 
 class NewsArticle(
-    Row, table="news_articles", group=HISTORICAL, write="insert", key=("url",), time="created_at"
+    Row,
+    table="news_articles",
+    group=HISTORICAL,
+    write="insert",
+    key=("url",),
+    time="created_at",
+    zeros=True,
 ):
     """One article, announcement or press release, stored once.
 
@@ -39,6 +49,44 @@ class NewsArticle(
     collection_id: Text = column("The collection (Dagster run) that wrote it", fill="collection_id")
 
 
+RATIO = (0.0, 1_000.0)
+RATIO_OF_MANY = (0.001, 1_000.0)
+"""Of two counts neither of which is ever none."""
+PERCENT = (0.0, 100.0)
+COUNTED = (0.0, 1e12)
+
+SCALES: Mapping[str, tuple[float, float]] = {
+    **dict.fromkeys(
+        ("fear_greed_index", "altcoin_season_index", "galaxy_score", "votes_up_pct"), PERCENT
+    ),
+    "votes_down_pct": PERCENT,
+    **dict.fromkeys(
+        (*("put_call_ratio", "put_call_oi_ratio"),),
+        RATIO,
+    ),
+    **dict.fromkeys(
+        (
+            *("long_short_account_ratio", "long_short_account_ratio_coinm"),
+            *("long_short_position_ratio", "top_trader_account_ratio", "top_trader_position_ratio"),
+            *("taker_buy_sell_ratio", "taker_buy_sell_ratio_coinm"),
+        ),
+        RATIO_OF_MANY,
+    ),
+    **dict.fromkeys(
+        (
+            *("community_active_users", "community_subscribers", "mentions", "mentions_24h"),
+            *("news_volume", "page_views", "social_volume", "watchlists"),
+            *("margin_long_size", "margin_short_size"),
+        ),
+        COUNTED,
+    ),
+    "dvol_index": (1.0, 1_000.0),
+    "news_tone": (-100.0, 100.0),
+    "nupl": (-100.0, 1.0),
+}
+"""The least and the most that a measure can come to. A measure is declared by its line here."""
+
+
 class SentimentMetric(
     Row,
     table="sentiment_metrics",
@@ -47,6 +95,7 @@ class SentimentMetric(
     key=("source", "metric_name", "symbol", "timestamp", "value"),
     time="timestamp",
     window=timedelta(days=60),
+    zeros=True,
 ):
     """One value of one measure of mood: an index, a long/short ratio, an implied volatility.
 
@@ -56,7 +105,7 @@ class SentimentMetric(
 
     metric_name: Text = column("Measure: fear_greed_index, long_short_ratio, …")
     symbol: Symbol | None = optional("Coin it is about, NULL for the whole market")
-    value: Number = column("Value, on the measure's own scale")
+    value: Number = column("Value, on the measure's own scale, which it never leaves")
     classification: Text | None = optional("The source's own word for the value")
     timestamp: Time = column(
         "The time the value is about",
@@ -65,3 +114,14 @@ class SentimentMetric(
     )
     source: Text = column("Which source said so", fill="source")
     collection_id: Text = column("The collection (Dagster run) that wrote it", fill="collection_id")
+
+    @model_validator(mode="after")
+    def _on_its_scale(self) -> Self:
+        if self.metric_name not in SCALES:
+            raise ValueError(f"metric_name {self.metric_name!r} has no scale")
+        least, most = SCALES[self.metric_name]
+        if not least <= self.value <= most:
+            raise ValueError(
+                f"value {self.value:g} of {self.metric_name} is not within {least:g} and {most:g}"
+            )
+        return self
