@@ -14,6 +14,7 @@ from typing import Any
 import duckdb
 import pytest
 
+from crypto_pipeline.addresses import article_key
 from crypto_pipeline.tables import (
     Candle,
     Coin,
@@ -78,7 +79,12 @@ def outcome(collection: str, endpoint: str = "alpha.market_prices") -> DataColle
 
 def article(url: str, collection: str = "c1", at: datetime = NOW) -> NewsArticle:
     return NewsArticle(
-        title="News", url=url, source="paper", created_at=at, collection_id=collection
+        title="News",
+        url=url,
+        article_key=article_key(url),
+        source="paper",
+        created_at=at,
+        collection_id=collection,
     )
 
 

@@ -123,7 +123,7 @@ def extract(
     if failure:
         return failed(failure)
     try:
-        body = READERS[endpoint.read](answer.body)
+        body = READERS[endpoint.read](answer, endpoint.url)
     except (ValueError, RecursionError) as problem:
         return failed(failures.unreadable(answer, str(problem)))
     try:
@@ -141,7 +141,8 @@ def extract(
         )
         return _without_records(body.value, answer, codes, nothing)
     done = _account(records, _RowMaker(endpoint, ask, answer, collection_id), bounds)
-    return _judge(done, body, answer, codes)
+    merged = _merge(done, endpoint.model)
+    return _noted(_judge(done, body, answer, codes), merged, body.mended)
 
 
 _WRONG = (KeyError, IndexError, TypeError, ValueError, AttributeError, ArithmeticError)
@@ -223,6 +224,29 @@ def _account(records: Sequence[Any], maker: _RowMaker, bounds: Bounds) -> Extrac
                 done.left_out += 1
             else:
                 done.rows.append(row)
+    return done
+
+
+def _merge(done: Extraction, model: type[Row]) -> int:
+    """Leave out rows of a table that keeps each once when another of this answer has their key:
+    the first stays. Gives how many those were."""
+    if model.table.write != "insert":
+        return 0
+    rows = {tuple(getattr(row, k) for k in model.table.key): row for row in reversed(done.rows)}
+    merged = len(done.rows) - len(rows)
+    if merged:
+        done.rows = list(reversed(rows.values()))
+        done.left_out += merged
+    return merged
+
+
+def _noted(done: Extraction, merged: int, mended: str | None) -> Extraction:
+    """Say what else there is to know of an answer that brought rows."""
+    notes = [done.reason, f"mended: {mended}" if mended else None]
+    if merged:
+        notes.append(f"{merged} records say what another one says")
+    if done.rows:
+        done.reason = storable("; ".join(filter(None, notes)), LONGEST_REASON) or None
     return done
 
 

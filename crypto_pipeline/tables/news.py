@@ -15,16 +15,23 @@ from crypto_pipeline.tables.spec import (
 
 
 class NewsArticle(
-    Row, table="news_articles", group=HISTORICAL, write="insert", key=("url",), time="created_at"
+    Row,
+    table="news_articles",
+    group=HISTORICAL,
+    write="insert",
+    key=("article_key",),
+    time="created_at",
 ):
     """One article, announcement or press release, stored once.
 
-    The url is canonical: scheme and host in lower case, without tracking parameters or fragment.
-    An article that two sources carry belongs to the one that was seen first.
+    The url is the one it was published with, without what counts readers; article_key is what all
+    addresses of one article have in common: http or https, www, AMP, the order of parameters. An
+    article that two sources carry belongs to the one that was seen first.
     """
 
     title: Text = column("Headline, without markup")
-    url: Text = column("Canonical address of the article")
+    url: Text = column("Address of the article, to be opened")
+    article_key: Text = column("What all addresses of one article have in common")
     published_at: Time | None = optional("When it was published, as the source says")
     content: Text | None = optional("Summary or lead, without markup")
     author: Text | None = optional("Author, as the source says")
