@@ -11,6 +11,7 @@ group       tables that are collected together on one beat: ui or historical
 collection  one run over the tables of a group, of both, or chosen by hand
 record      one thing in an answer as the source wrote it: becomes a row, is left out or refused
 row         one record in the shape of its table
+abstention  why a price is kept and does not vote in the agreed view
 reject      a record that was refused, with the reason
 attempt     one time a request was sent; a retry is another
 tick        one moment a schedule or sensor was, or should have been, evaluated
@@ -79,6 +80,7 @@ warehouse      the DuckDB file: the only package that knows duckdb
   memory       what one collection tells the next, in the file and in a note beside it
   queries      what is asked of the file: by alerts, status and the budget
   agreed_view  the SQL of the agreed view over all sources
+  witness      what was stored last, held against what is said now
   load         rows into tables, one transaction a collection
   spool        collections that wait on disk
   upkeep       old rows out, the file written anew
@@ -103,7 +105,9 @@ collection     one collection, from the plan to the batch that is written
   feeds        the entries of a feed
   bodies       reading a body: JSON, or a feed
   failures     errors that come instead of data, called by their names
-  extract      from an answer to rows and rejects
+  repeats      whether an answer is one to the question that was asked
+  rows         from one record to its row: what is filled in, which times are believed
+  extract      from an answer to rows and rejects: the account of every record
   results      how endpoints ended, and what the collection came to
   universe     which coins are kept
   pools        which source of a pool answers, and why that changed

@@ -64,7 +64,8 @@ def cleaned(url: str, apart: str = "") -> str:
     fragment = parts.fragment
     if not (fragment.startswith(("!", "/")) or (fragment and fragment == apart)):
         fragment = ""
-    return urlunsplit((parts.scheme, parts.netloc, parts.path or "/", query, fragment))
+    kept = urlunsplit((parts.scheme, parts.netloc, parts.path or "/", query, fragment))
+    return kept.replace(" ", "%20")
 
 
 @lru_cache(4096)  # a feed asks for it before its rows are made
@@ -78,7 +79,7 @@ def article_key(url: str, apart: str = "") -> str:
     """
     mirrored = _MIRRORED.match(url)
     parts = _parts("https://" + url[mirrored.end() :] if mirrored else url)
-    wanted = {_parameter(p) for p in parts.query.split("&") if p and not _counts(p, _AMP)}
+    wanted = {_parameter(p) for p in parts.query.split("&") if not _counts(p, _AMP)} - {""}
     query = "?" + "&".join(sorted(wanted)) if wanted else ""
     own = parts.fragment if parts.fragment.startswith(("!", "/")) else ""
     fragment = "".join("#" + _spelled(mark, _IN_A_QUERY) for mark in (own, apart) if mark)
@@ -94,7 +95,7 @@ def telling_fragment(url: str) -> str:
 
 def _parts(url: str) -> SplitResult:
     """The parts of a web address; netloc is the host with a port of its own."""
-    parts = urlsplit(_ESCAPED.sub("&", url.strip()).replace(" ", "%20"))
+    parts = urlsplit(_ESCAPED.sub("&", url.strip()))
     host = parts.hostname or ""
     if parts.scheme not in ("http", "https") or not _HOST.fullmatch(host):
         raise ValueError(f"{url!r:.200} is not a web address")

@@ -5,6 +5,7 @@ Must not know: what is in a file.
 """
 
 import os
+import re
 import time
 import uuid
 from collections.abc import Iterable, Iterator
@@ -50,7 +51,7 @@ def make_beside(file: Path, other: Path) -> None:
 def write_private(file: Path, text: str) -> None:
     """Write a text file in one step, for its owner alone unless there is one with another mode.
     Raises OSError. What a killed writer leaves ends in ".unfinished"."""
-    beside = file.with_name(f"{file.name}.{uuid.uuid4().hex}.unfinished")
+    beside = file.with_name(f"{unfinished_name(f'{file.name}.')}.unfinished")
     try:
         with open(beside, "w", encoding="utf-8", opener=private) as out:
             out.write(text)
@@ -80,10 +81,35 @@ def sync_folder(folder: Path) -> None:
             os.close(handle)
 
 
+def unfinished_name(begin: str = "") -> str:
+    """A name of its own for what is being written, that says who writes it."""
+    return f"{begin}{os.getpid()}-{uuid.uuid4().hex}"
+
+
+_WRITER = re.compile(r"(?:^|[._])(\d+)-[0-9a-f]{32}(?:\.|$)")
+
+
 def left_behind(found: Iterable[Path]) -> Iterator[Path]:
-    """Of these, what no living process can be writing any more, by the clock in either direction:
-    one that went back must not keep it for ever."""
+    """Of these, what no living process can be writing any more.
+
+    By the clock in either direction: one that went back must not keep it for ever. But the clock
+    may have been set while somebody writes, so a writer that lives keeps what bears its number.
+    """
     for path in found:
         with suppress(OSError):
-            if abs(time.time() - path.lstat().st_mtime) > LEFT_AFTER_S:
+            old = abs(time.time() - path.lstat().st_mtime) > LEFT_AFTER_S
+            if old and not _written_by_the_living(path.name):
                 yield path
+
+
+def _written_by_the_living(name: str) -> bool:
+    writer = _WRITER.search(name)
+    if not writer or os.name != "posix":  # elsewhere asking after a process may end it
+        return False
+    try:
+        os.kill(int(writer[1]), 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except PermissionError:
+        return True
+    return True

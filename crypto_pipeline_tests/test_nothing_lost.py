@@ -426,6 +426,31 @@ def test_strange_things_in_the_spool_are_passed_over(warehouse: Warehouse) -> No
     assert warehouse.waiting() == []
 
 
+@pytest.mark.skipif(os.name != "posix", reason="elsewhere only the age of a name is known")
+def test_a_clock_that_was_set_takes_nothing_from_a_writer_that_lives(
+    warehouse: Warehouse, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    warehouse.spool.mkdir()
+    ended = subprocess.run(
+        [sys.executable, "-c", "import os; print(os.getpid())"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    of_the_living, of_the_dead = (
+        [tmp_path / f"crypto_pipeline_{name}", warehouse.spool / f"{name}.unfinished"]
+        for name in (f"{os.getpid()}-{'a' * 32}", f"{ended.stdout.strip()}-{'b' * 32}")
+    )
+    for folder in (*of_the_living, *of_the_dead):
+        folder.mkdir()
+        os.utime(folder, (HOURS_AGO, HOURS_AGO))
+    warehouse.write(batch("c1", price("alpha", "BTC", 1)))
+    warehouse.drain()
+    assert all(folder.exists() for folder in of_the_living)
+    assert not any(folder.exists() for folder in of_the_dead)
+
+
 def test_what_killed_writers_left_is_cleared_when_it_is_old(
     warehouse: Warehouse, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

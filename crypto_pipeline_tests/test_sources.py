@@ -2,7 +2,8 @@
 
 import json
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from functools import cache
 from typing import Any
@@ -11,10 +12,12 @@ import pytest
 from pydantic_core import to_jsonable_python
 
 from crypto_pipeline.addresses import article_key
+from crypto_pipeline.collection.bodies import READERS
 from crypto_pipeline.collection.exchange import Answer
 from crypto_pipeline.collection.extract import Extraction, extract
 from crypto_pipeline.sources import ENDPOINTS, Endpoint
 from crypto_pipeline.sources.spec import Ask
+from crypto_pipeline.sources.values import list_at
 from crypto_pipeline.tables import Row
 from crypto_pipeline_tests.upstream import (
     RECORDINGS,
@@ -73,6 +76,19 @@ OUTDATED = {
     "funding_rates phemex/openinterest-0-sample.json": "one symbol asked for, an object",
     "open_interest phemex/openinterest-0-sample.json": "one symbol asked for, an object",
     "blockchain_stats stellar/ledger.json": "no page around it",
+    # Its own clock is 17 hours ahead of its capture
+    "market_prices coinmarketcap_dataapi/v3-cryptocurrency-listing-2023.json": "two days mixed",
+    # Bitcoin, asked for by the same address without the category
+    **dict.fromkeys(
+        (
+            "stablecoin_supply coingecko/coins-markets-bitcoin-2021.json",
+            "stablecoin_supply coingecko/coins-markets-docs.json",
+            "stablecoin_supply coingecko/coins-markets-btc-eth-2026.json",
+            "stablecoin_supply coingecko/coins-markets-btc-eth-2025.json",
+        ),
+        "no stablecoins",
+    ),
+    "whale_transactions blockchair/bitcoin-transactions.json": "one transaction of 2,409 dollars",
     # Another shape than the source answers with today
     "global_market coingecko/global-docs.json": "documentation that writes date for data",
     "funding_rates binance_futures/dapi-premium-index-one.json": "2020, dated: no funding",
@@ -249,6 +265,28 @@ def test_times_of_the_sample_are_plausible(endpoint_id: str) -> None:
                 assert datetime(2009, 1, 1, tzinfo=UTC) < value < NOW + timedelta(days=2), name
 
 
+def clock_of(endpoint: Endpoint, recording: Recording) -> datetime:
+    """When a recording is read: at its capture, and where that is not known to the second and the
+    table holds ages against it, an hour after the newest time that it speaks of."""
+    aged = [c.name for c in endpoint.model.table.columns if c.within and c.within.behind]
+    if aged and not recording.exact and recording.status == 200:
+        made = list(rows_made(endpoint, recording))
+        moments: list[datetime] = [m for row in made for n in aged if (m := row.get(n))]
+        if moments:
+            return max(moments) + timedelta(hours=1)
+    return recording.captured or NOW
+
+
+def rows_made(endpoint: Endpoint, recording: Recording) -> Iterator[Mapping[str, Any]]:
+    """What the row function makes of the records of a recording that it can read."""
+    with suppress(Exception):
+        body = READERS[endpoint.read](recording.file.read_bytes()).value
+        where = endpoint.records
+        for record in where(body) if callable(where) else list_at(body, where):
+            with suppress(Exception):
+                yield endpoint.row(record) or {}
+
+
 @pytest.mark.skipif(not RECORDINGS.exists(), reason="../shared/recordings is not here")
 @pytest.mark.parametrize(
     ("endpoint", "ask", "recording"),
@@ -261,7 +299,7 @@ def test_a_recording_becomes_rows_or_what_its_error_deserves(
     endpoint: Endpoint, ask: Ask, recording: Recording
 ) -> None:
     reply = recording.reply()
-    clock = recording.captured or NOW
+    clock = clock_of(endpoint, recording)
     came = answer(reply.body, reply.status, reply.content_type, clock)
     found = extract(endpoint, ask, came, COLLECTION)
     assert len(found.rows) + found.left_out + len(found.rejects) == found.records

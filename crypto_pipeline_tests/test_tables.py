@@ -173,8 +173,8 @@ def test_a_candle_that_contradicts_itself_is_refused(broken: dict[str, object]) 
 
 def test_a_candle_is_finished_when_its_interval_is_over() -> None:
     candle = Candle.model_validate(CANDLE)
-    assert not candle.finished(NOW + timedelta(seconds=299))
-    assert candle.finished(NOW + timedelta(seconds=300))
+    assert not candle.wanted(NOW + timedelta(seconds=299))
+    assert candle.wanted(NOW + timedelta(seconds=300))
 
 
 def test_gas_without_any_price_says_what_is_missing() -> None:

@@ -164,6 +164,11 @@ class Samples:
         return Reply(200, best[1].read_bytes(), _TYPES[best[1].suffix])
 
 
+def exactly(text: str | None) -> bool:
+    """Whether what an index says of the capture is one moment, to the second."""
+    return bool(_CAPTURED.fullmatch(text or "")) and "T" in (text or "")
+
+
 def capture(text: str | None) -> datetime | None:
     """The latest moment at which a recording can have been made, of what its index says: a time, a
     day, a month, a year, or several with words between them."""
@@ -185,7 +190,10 @@ _DAY = timedelta(days=1)
 
 @dataclass(frozen=True, slots=True)
 class Recording:
-    """One recorded answer and the request it answers. captured: when, if that is known."""
+    """One recorded answer and the request it answers.
+
+    captured: when at the latest, if that is known; exact: whether that is to the second.
+    """
 
     request: Received
     status: int
@@ -195,6 +203,7 @@ class Recording:
     table: str
     note: str
     captured: datetime | None
+    exact: bool
 
     def reply(self) -> Reply:
         return Reply(self.status, self.file.read_bytes(), self.content_type)
@@ -226,6 +235,7 @@ class Recordings:
                         table=entry["table"],
                         note=entry.get("note", ""),
                         captured=capture(entry.get("captured")),
+                        exact=exactly(entry.get("captured")),
                     )
 
     def reply(self, request: Received) -> Reply | None:

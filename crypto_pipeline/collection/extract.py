@@ -7,7 +7,6 @@ Must not know: the clock, the network, the database.
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import timedelta
 from functools import partial
 from typing import Any
 
@@ -16,14 +15,13 @@ from pydantic import ValidationError
 from crypto_pipeline.collection import failures
 from crypto_pipeline.collection.bodies import READERS, Body
 from crypto_pipeline.collection.exchange import Answer
+from crypto_pipeline.collection.repeats import OtherAnswer, Repeats
+from crypto_pipeline.collection.rows import RowMaker, Unwanted
 from crypto_pipeline.sources.spec import Ask, Codes, Endpoint
-from crypto_pipeline.sources.values import SourceMessage, WrongShape, list_at, ticker_name
+from crypto_pipeline.sources.values import SourceMessage, WrongShape, list_at
 from crypto_pipeline.tables import Row
 from crypto_pipeline.tables.outcomes import GOOD, Outcome
 from crypto_pipeline.text import storable
-
-AHEAD = timedelta(days=1)
-"""How far in the future an observed time may lie before it is a unit mistaken."""
 
 SHOWN = 2000
 """Characters of a refused record that are kept."""
@@ -87,6 +85,7 @@ class Rejects:
 class Extraction:
     """What one answer came to. len(rows) + left_out + len(rejects) == records, always.
 
+    unwanted: of left_out, those that were whole rows, and not of the kind their table keeps.
     retry_after: seconds the source asked to be left alone.
     """
 
@@ -95,6 +94,7 @@ class Extraction:
     records: int = 0
     rows: list[Row] = field(default_factory=list)
     left_out: int = 0
+    unwanted: int = 0
     rejects: Rejects = field(default_factory=Rejects)
     retry_after: float | None = None
 
@@ -127,22 +127,30 @@ def extract(
     except (ValueError, RecursionError) as problem:
         return failed(failures.unreadable(answer, str(problem)))
     try:
-        where = endpoint.records
-        records = list(where(body.value) if callable(where) else list_at(body.value, where))
+        Repeats(endpoint, ask).of_body.require(body.value)
+        records = _records(endpoint, body.value)
     except SourceMessage as message:
         about = body.value if message.code is None else message
         return failed(failures.by_message(str(message), about, answer, codes))
     except _WRONG as problem:
-        why = storable(f"records: {_text(problem)}", LONGEST_REASON)
+        kind = "" if isinstance(problem, OtherAnswer) else "records: "
+        why = storable(kind + _text(problem), LONGEST_REASON)
         return _without_records(body.value, answer, codes, Extraction("changed", why))
     if not records:
         nothing = (
             Extraction("changed", body.flaw) if body.flaw else Extraction("empty", "no records")
         )
         return _without_records(body.value, answer, codes, nothing)
-    done = _account(records, _RowMaker(endpoint, ask, answer, collection_id), bounds)
+    maker = RowMaker(endpoint, ask, answer, collection_id)
+    done = _account(records, maker, bounds)
+    _refuse_misfits(done, endpoint.model)
     merged = _merge(done, endpoint.model)
-    return _noted(_judge(done, body, answer, codes), merged, body.mended)
+    return _noted(_judge(done, maker, body, answer), merged, body.mended)
+
+
+def _records(endpoint: Endpoint, body: Any) -> list[Any]:
+    where = endpoint.records
+    return list(where(body) if callable(where) else list_at(body, where))
 
 
 _WRONG = (KeyError, IndexError, TypeError, ValueError, AttributeError, ArithmeticError)
@@ -163,49 +171,7 @@ def failed(failure: failures.Failure) -> Extraction:
 # The account of the records
 
 
-class _RowMaker:
-    """Makes the row of one record of one answer."""
-
-    def __init__(self, endpoint: Endpoint, ask: Ask, answer: Answer, collection_id: str) -> None:
-        self._endpoint = endpoint
-        self._model = model = endpoint.model
-        table = model.table
-        self._filled = {
-            **dict.fromkeys(table.filled_by("source"), endpoint.source.name),
-            **dict.fromkeys(table.filled_by("observed_at"), answer.received_at),
-            **dict.fromkeys(table.filled_by("collection_id"), collection_id),
-            **endpoint.fixed,
-            **ask.fixed,
-        }
-        self._tickers = [name for name in ("symbol", "quote") if name in table.column_names]
-        self._received_at = answer.received_at
-        self._latest = answer.received_at + AHEAD
-        self._ends = model.finished is not Row.finished
-
-    def row(self, record: Any) -> Row | None:
-        """The row, or None for a record that is left out on purpose.
-
-        Raises what a row function or a row model may raise of a record that is not as declared.
-        """
-        made = self._endpoint.row(record)
-        if made is None:
-            return None
-        values = {**self._filled, **made}
-        for name in self._tickers:
-            if values.get(name) is not None:
-                values[name] = ticker_name(values[name], self._endpoint.source.aliases)
-        if bool in map(type, values.values()):
-            _refuse_booleans(values)
-        row = self._model.model_validate(values)
-        table = self._model.table
-        if table.any_of and (lacking := row.missing()):
-            raise ValueError(lacking)
-        if table.time and table.time in made and getattr(row, table.time) > self._latest:
-            raise ValueError(f"{table.time}: {getattr(row, table.time)} is in the future")
-        return None if self._ends and not row.finished(self._received_at) else row
-
-
-def _account(records: Sequence[Any], maker: _RowMaker, bounds: Bounds) -> Extraction:
+def _account(records: Sequence[Any], maker: RowMaker, bounds: Bounds) -> Extraction:
     """Every record as a row, left out, or refused."""
     done = Extraction("ok")
     for record in records:
@@ -215,6 +181,9 @@ def _account(records: Sequence[Any], maker: _RowMaker, bounds: Bounds) -> Extrac
         done.records += 1
         try:
             row = maker.row(record)
+        except Unwanted:
+            done.left_out += 1
+            done.unwanted += 1
         except ValidationError as problem:
             done.rejects.add(partial(_refusal, problem, record))
         except _WRONG as problem:
@@ -225,6 +194,17 @@ def _account(records: Sequence[Any], maker: _RowMaker, bounds: Bounds) -> Extrac
             else:
                 done.rows.append(row)
     return done
+
+
+def _refuse_misfits(done: Extraction, model: type[Row]) -> None:
+    """Refuse the rows, or all of them, that cannot be beside one another."""
+    places: dict[int, str] = {}
+    for place, why in model.misfits(done.rows):
+        places |= dict.fromkeys(range(len(done.rows)), why) if place is None else {place: why}
+    if places:
+        for place, why in sorted(places.items()):
+            done.rejects.add(partial(_doubted, done.rows[place], why))
+        done.rows = [row for place, row in enumerate(done.rows) if place not in places]
 
 
 def _merge(done: Extraction, model: type[Row]) -> int:
@@ -240,6 +220,27 @@ def _merge(done: Extraction, model: type[Row]) -> int:
     return merged
 
 
+def _lacking(lacking: Mapping[str, int], rows: int) -> str:
+    """Which fields were not there, of how many rows."""
+    said = ", ".join(f"{name} in {count}" for name, count in sorted(lacking.items())[:8])
+    return storable(f"of {rows} rows, not there: {said}", LONGEST_REASON)
+
+
+def _judge(done: Extraction, maker: RowMaker, body: Body, answer: Answer) -> Extraction:
+    """What the account of an answer says of the whole."""
+    if not done.rows and len(done.rejects) + done.left_out > done.unwanted:
+        error = failures.error_in(body.value, answer, maker.endpoint.source.codes, sure=True)
+        if error:
+            return failed(error)
+    done = _trusted(done, maker.endpoint)
+    if maker.lacking and done.good:
+        done.reason = done.reason or _lacking(maker.lacking, len(done.rows))
+    if body.flaw and done.good:
+        done.outcome, done.reason = "changed", f"{body.flaw}; {len(done.rows)} rows are whole"
+    done.retry_after = answer.retry_after
+    return done
+
+
 def _noted(done: Extraction, merged: int, mended: str | None) -> Extraction:
     """Say what else there is to know of an answer that brought rows."""
     notes = [done.reason, f"mended: {mended}" if mended else None]
@@ -250,26 +251,14 @@ def _noted(done: Extraction, merged: int, mended: str | None) -> Extraction:
     return done
 
 
-def _judge(done: Extraction, body: Body, answer: Answer, codes: Codes) -> Extraction:
-    """What the account of an answer says of the whole."""
-    if done.rejects and not done.rows:
-        error = failures.error_in(body.value, answer, codes, sure=True)
-        if error:
-            return failed(error)
-    done = _trusted(done)
-    if body.flaw and done.good:
-        done.outcome, done.reason = "changed", f"{body.flaw}; {len(done.rows)} rows are whole"
-    done.retry_after = answer.retry_after
-    return done
-
-
 def _refusal(problem: ValidationError, record: Any) -> Reject:
     """A record whose row breaks its declaration: the first column that does."""
     first = problem.errors(include_url=False, include_context=False)[0]
     column = ".".join(map(str, first["loc"])) or None
-    known = column is None or first["type"] == "missing"
-    got = "" if known else f" (got {_begin(first['input'])})"
-    return Reject.of(column, f"{column or 'row'}: {first['msg']}{got}", record)
+    if column is None:
+        return Reject.of(None, first["msg"].removeprefix("Value error, "), record)
+    got = "" if first["type"] == "missing" else f" (got {_begin(first['input'])})"
+    return Reject.of(column, f"{column}: {first['msg']}{got}", record)
 
 
 def _begin(value: Any) -> str:
@@ -277,8 +266,9 @@ def _begin(value: Any) -> str:
     return repr(value[:80] if isinstance(value, str) else value)[:80]
 
 
-def _trusted(done: Extraction) -> Extraction:
-    """Call the whole answer changed when most of what should be rows was refused."""
+def _trusted(done: Extraction, endpoint: Endpoint) -> Extraction:
+    """Call the whole answer changed when most of what should be rows was refused, or left out of an
+    answer that always has some."""
     if not done.good:
         return done  # it was not read to its end
     wanted = len(done.rows) + len(done.rejects)
@@ -286,22 +276,21 @@ def _trusted(done: Extraction) -> Extraction:
         done.outcome = "changed"
         done.reason = f"{len(done.rejects)} of {wanted} records refused: {done.rejects[0].reason}"
         for row in done.rows:
-            done.rejects.add(partial(_doubted, row))
+            done.rejects.add(partial(_doubted, row, _OTHERS_REFUSED))
         done.rows = []
-    elif not done.rows:
+    elif not done.rows and (endpoint.sparse or done.unwanted):
         done.outcome, done.reason = "empty", f"all {done.left_out} records left out on purpose"
+    elif not done.rows:
+        done.outcome = "changed"
+        done.reason = f"none of {done.left_out} records has what makes a row"
     return done
 
 
-def _doubted(row: Row) -> Reject:
-    why = "most records of this answer were refused, so this one is not trusted either"
+_OTHERS_REFUSED = "most records of this answer were refused, so this one is not trusted either"
+
+
+def _doubted(row: Row, why: str) -> Reject:
     return Reject.of(None, why, row.model_dump(mode="json"))
-
-
-def _refuse_booleans(values: Mapping[str, Any]) -> None:
-    for name, value in values.items():
-        if isinstance(value, bool):
-            raise TypeError(f"{name}: {value!r} is not a value")
 
 
 def _text(problem: Exception) -> str:

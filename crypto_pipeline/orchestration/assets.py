@@ -252,6 +252,8 @@ def _judge(model: type[Row], collection: Collection, fed: list[Result]) -> tuple
         return False, f"{rejects} records were refused and {rows} accepted: see rejected_rows"
     if collection.receipt.spooled:
         return False, f"{rows} rows wait in the spool until the database can be written"
+    if unusual := collection.receipt.unusual.get(table):
+        return False, f"{rows} rows came, and some values changed much within a day: {unusual}"
     return True, f"{rows} rows from {len(answered)} of {len(asked)} endpoints asked"
 
 

@@ -24,6 +24,9 @@ GAP_S = 0.1
 MAX_BYTES = 16_000_000
 """The most of an answer that is read, decompressed, where an endpoint does not say otherwise."""
 
+STALE_AFTER = timedelta(minutes=30)
+"""A price whose own clock is older does not vote, where an endpoint does not say otherwise."""
+
 NAME = re.compile(r"[a-z][a-z0-9_]*")
 
 Codes = Mapping[str, Outcome]
@@ -198,6 +201,9 @@ class Source:
         headers: Mapping[str, str] | None = None,
         each: Pairs | Mapping[str, Mapping[str, Any]] | None = None,
         fixed: Mapping[str, Any] | None = None,
+        repeats: Mapping[str, str] | None = None,
+        sparse: bool = False,
+        stale_after: timedelta = STALE_AFTER,
         min_interval: timedelta | None = None,
         pool: str | None = None,
         read: Reader = "json",
@@ -209,6 +215,7 @@ class Source:
         endpoint = Endpoint(
             source=self, model=model, path=path, row=row, records=records, variant=variant,
             params=params or {}, json=json, headers=headers or {}, each=each, fixed=fixed or {},
+            repeats=repeats or {}, sparse=sparse, stale_after=stale_after,
             min_interval=min_interval or model.table.group.beat, pool=pool, read=read,
             conditional=conditional, max_bytes=max_bytes, typical_bytes=typical_bytes,
         )  # fmt: skip
@@ -261,6 +268,12 @@ class Endpoint:
     each: what the endpoint is asked for one by one; its names stand for {each} in the request, its
         values are columns of every row of that answer.
     fixed: columns that are the same in every row.
+    repeats: what the answer must repeat of the question: dotted paths into the body, or with "*."
+        before them into each record, and what must be there. {each} stands for what was asked,
+        {symbol} and the like for known columns. Case and the marks between letters do not count:
+        BTC-USDT is btc_usdt.
+    sparse: an answer may well hold nothing for us: all its records can be left out on purpose.
+    stale_after: the age by its own clock from which a price does not vote.
     min_interval: the least time between two collections that ask it.
     pool: endpoints of one pool stand in for one another; one healthy member is asked.
     conditional: send If-None-Match and If-Modified-Since with what the last answer gave.
@@ -280,6 +293,9 @@ class Endpoint:
     headers: Mapping[str, str]
     each: Pairs | Mapping[str, Mapping[str, Any]] | None
     fixed: Mapping[str, Any]
+    repeats: Mapping[str, str]
+    sparse: bool
+    stale_after: timedelta
     min_interval: timedelta
     pool: str | None
     read: Reader
@@ -312,6 +328,12 @@ class Endpoint:
                 raise wrong("each", "is empty")
         for name in {name for columns_known in fixed for name in columns_known} - set(columns):
             raise wrong("fixed or each", f"{name!r} is no column of {self.model.table.name}")
+        for path, words in self.repeats.items():
+            for ask in self.asks():
+                try:
+                    words.format(**{**self.fixed, **ask.fixed, "each": ask.each})
+                except (LookupError, ValueError):
+                    raise wrong("repeats", f"{path!r}: {words!r} names what is not asked") from None
         if (self.each is None) == ("{each}" in repr((self.path, self.params, self.json))):
             raise wrong("each", "goes with {each} in the path, the params or the body")
         if bool(self.key and self.key.path) != ("{key}" in self.path):

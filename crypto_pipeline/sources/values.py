@@ -438,7 +438,7 @@ def at(body: Any, path: str) -> Any:
     for part in path.split(".") if path else []:
         if isinstance(found, Mapping) and part in found:
             found = found[part]
-        elif isinstance(found, list) and part.isdigit() and int(part) < len(found):
+        elif isinstance(found, list | tuple) and part.isdigit() and int(part) < len(found):
             found = found[int(part)]
         else:
             has = (

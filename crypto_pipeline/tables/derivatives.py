@@ -1,5 +1,6 @@
 """Tables of perpetual swaps: what holding one costs, and how many are held."""
 
+from datetime import timedelta
 from typing import Annotated
 
 from pydantic import Field
@@ -12,11 +13,16 @@ from crypto_pipeline.tables.spec import (
     Symbol,
     Text,
     Time,
+    Window,
     column,
     optional,
 )
 
 Rate = Annotated[float, Field(ge=-1, le=1, allow_inf_nan=False)]
+
+
+Hours = Annotated[float, Field(gt=0, le=24, allow_inf_nan=False)]
+"""No exchange settles less often than once a day."""
 
 
 class FundingRate(
@@ -37,9 +43,11 @@ class FundingRate(
     source_id: Text = column("The exchange's own name of the contract")
     exchange: Text = column("Which source said so", fill="source")
     rate: Rate = column("Funding rate, a fraction of the position: 0.0001 is 0.01 %")
-    interval_hours: Positive | None = optional("How often it is paid", unit="hours")
-    mark_price: Positive | None = optional("Mark price of the contract", unit="quote")
-    next_funding_at: Time | None = optional("When it is paid next")
+    interval_hours: Hours | None = optional("How often it is paid", unit="hours")
+    mark_price: Positive | None = optional("Mark price of the contract", unit="quote", jump=500)
+    next_funding_at: Time | None = optional(
+        "When it is paid next", within=Window(timedelta(days=1), timedelta(days=2))
+    )
     timestamp: Time = column("When it was observed", fill="observed_at")
     collection_id: Text = column("The collection (Dagster run) that wrote it", fill="collection_id")
 
@@ -58,7 +66,9 @@ class OpenInterest(
     symbol: Symbol = column("Canonical ticker of the underlying coin")
     source_id: Text = column("The exchange's own name of the contract")
     exchange: Text = column("Which source said so", fill="source")
-    open_interest: Amount | None = optional("Open contracts, in coins", unit="base coins")
-    open_interest_usd: Amount | None = optional("The same in US dollars", unit="USD", decimals=2)
+    open_interest: Amount | None = optional("Open contracts, in coins", unit="base coins", jump=1e4)
+    open_interest_usd: Amount | None = optional(
+        "The same in US dollars", unit="USD", decimals=2, jump=1e4
+    )
     timestamp: Time = column("When it was observed", fill="observed_at")
     collection_id: Text = column("The collection (Dagster run) that wrote it", fill="collection_id")

@@ -1,12 +1,16 @@
 """Tables of the market: prices, the agreed view of them, candles, totals and trends."""
 
+from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
+from itertools import pairwise
+from math import gcd
+from statistics import median
 from typing import Self
 
 from pydantic import model_validator
 
 from crypto_pipeline.groups import HISTORICAL, UI
-from crypto_pipeline.tables.outcomes import Rejection
+from crypto_pipeline.tables.outcomes import Abstention, Rejection
 from crypto_pipeline.tables.spec import (
     Amount,
     Change,
@@ -19,10 +23,20 @@ from crypto_pipeline.tables.spec import (
     Symbol,
     Text,
     Time,
+    Window,
     column,
     optional,
     words_of,
 )
+
+LEAST_TRADED_USD = 1_000
+"""A price that less than this was traded at in a day, in US dollars, is kept and does not vote."""
+
+SPIKE = 10.0
+"""A candle this many times above or below the usual one of its answer is none."""
+
+LEAST_NEIGHBOURS = 5
+"""Candles of one coin in one answer from which they are held against one another."""
 
 INTERVALS = {"1m": 60, "5m": 300, "15m": 900, "1h": 3600, "4h": 14400, "1d": 86400}
 """Candle intervals, in seconds."""
@@ -59,9 +73,20 @@ class MarketPrice(
         "Change of the price over the last 24 hours", unit="%", decimals=3
     )
     timestamp: Time = column("When it was observed", fill="observed_at")
-    source_at: Time | None = optional("The source's own clock for this price")
+    source_at: Time | None = optional(
+        "The source's own clock for this price", within=Window(None, timedelta(hours=1))
+    )
+    abstains: Abstention | None = optional(
+        "Why it does not vote in cached_market_data: " + words_of(Abstention)
+    )
     source: Text = column("Which source said so", fill="source")
     collection_id: Text = column("The collection (Dagster run) that wrote it", fill="collection_id")
+
+    def mark(self, observed_at: datetime, stale_after: timedelta) -> None:
+        if self.source_at is not None and observed_at - self.source_at > stale_after:
+            self.abstains = "stale"
+        elif self.volume_24h is not None and self.volume_24h < LEAST_TRADED_USD:
+            self.abstains = "untraded"
 
 
 class RejectedVoice(Struct):
@@ -132,7 +157,7 @@ class Candle(
 
     symbol: Symbol = column("Canonical ticker")
     interval: Text = column("Length of the candle: " + ", ".join(INTERVALS))
-    timestamp: Time = column("Open time of the candle")
+    timestamp: Time = column("Open time of the candle", within=Window(None, timedelta(days=1)))
     open: Positive = column("First price", unit="quote")
     high: Positive = column("Highest price", unit="quote")
     low: Positive = column("Lowest price", unit="quote")
@@ -154,8 +179,34 @@ class Candle(
             raise ValueError(f"timestamp is not the open time of a {self.interval} candle")
         return self
 
-    def finished(self, observed_at: datetime) -> bool:
+    @classmethod
+    def misfits(cls, rows: Sequence[Self]) -> Iterator[tuple[int | None, str]]:
+        series: dict[tuple[str, str], list[tuple[int, Self]]] = {}
+        for place, row in enumerate(rows):
+            series.setdefault((row.symbol, row.interval), []).append((place, row))
+        for (symbol, interval), candles in series.items():
+            apart = _apart_s([candle.timestamp for _, candle in candles], INTERVALS[interval])
+            if apart:
+                yield None, f"{symbol}: candles lie {apart} s apart where {interval} was asked for"
+            usual = median(candle.close for _, candle in candles)
+            for place, candle in candles if len(candles) >= LEAST_NEIGHBOURS else ():
+                if candle.high > usual * SPIKE or candle.low < usual / SPIKE:
+                    yield place, f"{candle.low:g} to {candle.high:g} among candles at {usual:g}"
+
+    def wanted(self, observed_at: datetime) -> bool:
         return self.timestamp + timedelta(seconds=INTERVALS[self.interval]) <= observed_at
+
+
+def _apart_s(moments: Sequence[datetime], asked_s: int) -> int:
+    """The seconds that candles lie apart when they are of another length than was asked for, or 0.
+
+    Intervals without a trade may be missing, and days have 23 hours once a year.
+    """
+    gaps = [int((b - a).total_seconds()) for a, b in pairwise(sorted(set(moments)))]
+    if len(gaps) < LEAST_NEIGHBOURS - 1:
+        return 0
+    least, common = min(gaps), gcd(*gaps)
+    return least if least < 0.9 * asked_s else (common if common > asked_s else 0)
 
 
 class GlobalMarket(
@@ -172,10 +223,10 @@ class GlobalMarket(
     """
 
     total_market_cap_usd: Positive | None = optional(
-        "Sum of all market capitalisations", unit="USD", decimals=0
+        "Sum of all market capitalisations", unit="USD", decimals=0, jump=10
     )
     total_volume_24h_usd: Amount | None = optional(
-        "Sum of all volumes of 24 hours", unit="USD", decimals=0
+        "Sum of all volumes of 24 hours", unit="USD", decimals=0, jump=100
     )
     btc_dominance_pct: Share | None = optional("Bitcoin's share of the total", unit="%")
     eth_dominance_pct: Share | None = optional("Ethereum's share of the total", unit="%")
@@ -185,7 +236,9 @@ class GlobalMarket(
     active_coins: Count | None = optional("How many coins the source counts")
     markets: Count | None = optional("How many exchanges or markets the source counts")
     timestamp: Time = column("When it was observed", fill="observed_at")
-    source_at: Time | None = optional("The source's own clock")
+    source_at: Time | None = optional(
+        "The source's own clock", within=Window(timedelta(days=7), timedelta(hours=1))
+    )
     source: Text = column("Which source said so", fill="source")
     collection_id: Text = column("The collection (Dagster run) that wrote it", fill="collection_id")
 

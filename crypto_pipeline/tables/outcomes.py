@@ -74,5 +74,8 @@ class Skipped:
 Circuit = Literal["closed", "open"]
 """closed: the endpoint is asked when it is due; open: it rests after failures."""
 
+Abstention = Literal["stale", "untraded"]
+"""Why a price is kept and does not vote: its source's own clock is old, or nothing is traded."""
+
 Rejection = Literal["outlier"]
 """Why a voice is left out of an agreed price."""

@@ -5,10 +5,10 @@ Must not know: any table by name, sources, how DuckDB is asked, Dagster.
 """
 
 import types
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Annotated, Any, ClassVar, Literal, Union, get_args, get_origin
+from typing import Annotated, Any, ClassVar, Literal, Self, Union, get_args, get_origin
 
 from pydantic import (
     AwareDatetime,
@@ -16,7 +16,6 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
-    JsonValue,
     Strict,
 )
 from pydantic.fields import FieldInfo
@@ -52,6 +51,19 @@ _DUCKDB_TYPES: Mapping[Any, str] = {
 }
 
 
+@dataclass(frozen=True, slots=True)
+class Window:
+    """Where a time may lie, measured from the moment its answer came.
+
+    behind: how far back, None for any age. ahead: how far in the future. A time outside is not what
+    it is sold as, which costs its record; or_null: it costs its own column alone.
+    """
+
+    behind: timedelta | None
+    ahead: timedelta
+    or_null: bool = False
+
+
 class TableError(ValueError):
     """A table is declared wrongly; raised at import, names the table and the column."""
 
@@ -68,14 +80,19 @@ def column(
     unit: str | None = None,
     decimals: int | None = None,
     fill: Fill | None = None,
+    within: Window | None = None,
+    jump: float | None = None,
     default: Any = ...,
 ) -> Any:
     """Declare a column: what it means, its unit, and how many decimals are worth keeping.
 
     Rounding to `decimals` happens on the way into the file: digits below a cent of a volume are
-    noise of the arithmetic, and cost five bytes a value.
+    noise of the arithmetic, and cost five bytes a value. A time that a source gives says in
+    `within` where it may lie. jump: the factor by which a value cannot change within a day; its
+    square root is unusual.
     """
-    about: dict[str, JsonValue] = {"unit": unit, "decimals": decimals, "fill": fill}
+    about: dict[str, Any] = {"unit": unit, "decimals": decimals, "fill": fill}
+    about |= {"within": within, "jump": jump}
     return Field(default=default, description=description, json_schema_extra=about)
 
 
@@ -96,6 +113,8 @@ class Column:
     decimals: int | None
     fill: Fill | None
     bounds: tuple[tuple[str, float], ...]
+    within: Window | None
+    jump: float | None
 
     @property
     def range(self) -> str:
@@ -194,9 +213,18 @@ class Row(BaseModel):
             description=" ".join((cls.__doc__ or "").split()),
         )
 
-    def finished(self, observed_at: datetime) -> bool:
-        """Whether the row says something that will not change any more (a closed candle)."""
+    def wanted(self, observed_at: datetime) -> bool:
+        """Whether the row is of the kind the table keeps: a closed candle, a large transfer."""
         return True
+
+    def mark(self, observed_at: datetime, stale_after: timedelta) -> None:
+        """Write into the row what it may not be used for, by its own age and size."""
+
+    @classmethod
+    def misfits(cls, rows: Sequence[Self]) -> Iterator[tuple[int | None, str]]:
+        """What rows of one answer say of one another: the place of one that cannot be, or None
+        for the whole answer, and why."""
+        yield from ()
 
     def missing(self) -> str | None:
         """Name what a row must not lack altogether, or None when it has some of it."""
@@ -208,22 +236,19 @@ class Row(BaseModel):
 
 def _columns(table: str, fields: Mapping[str, FieldInfo]) -> Iterator[Column]:
     for name, info in fields.items():
-        about = info.json_schema_extra
+        about: Any = info.json_schema_extra
         if not isinstance(about, dict) or not info.description:
             raise TableError(f"table {table}: column {name!r} is not declared with column()")
         kind, nullable = _unwrap(info.annotation)
         struct = _struct(kind)
         inner = tuple(_columns(table, struct.model_fields)) if struct else ()
-        fill, unit, decimals = about["fill"], about["unit"], about["decimals"]
         yield Column(
             name=name,
             type=_duckdb_type(table, name, kind, inner),
             nullable=nullable,
             description=_description(info.description, inner),
-            unit=unit if isinstance(unit, str) else None,
-            decimals=decimals if isinstance(decimals, int) else None,
-            fill=fill,  # type: ignore[arg-type]
             bounds=_bounds(info),
+            **about,
         )
 
 

@@ -2,6 +2,7 @@
 
 import itertools
 import json
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -23,12 +24,14 @@ from crypto_pipeline.tables import (
     Table,
     WorkerRun,
 )
+from crypto_pipeline.tables.spec import Column
 from crypto_pipeline.warehouse.agreed_view import IDENTIFY, STATEMENTS
 from crypto_pipeline.warehouse.errors import WarehouseError
 from crypto_pipeline.warehouse.layout import migrate, with_keys
 from crypto_pipeline.warehouse.migrations import MIGRATIONS
 from crypto_pipeline.warehouse.queries import brought
 from crypto_pipeline.warehouse.sql import Connection, literal, names, transaction
+from crypto_pipeline.warehouse.witness import hear
 
 
 @dataclass(slots=True)
@@ -50,12 +53,16 @@ class Receipt:
     """What became of a batch: rows that were new, by table and endpoint, or that it waits.
 
     violations: tables whose rows break their declaration, with the columns and how many.
+    refused: rows that the last stored values speak against, by table and endpoint; unusual: tables
+    whose values changed much, with some of them.
     totals: rows each table holds now. committed_at: None while the batch waits in the spool.
     problem: why the batch waits, or else what is wrong with another one that does.
     """
 
     stored: dict[str, dict[str, int]] = field(default_factory=dict)
     violations: dict[str, str] = field(default_factory=dict)
+    refused: dict[str, dict[str, int]] = field(default_factory=dict)
+    unusual: dict[str, str] = field(default_factory=dict)
     totals: dict[str, int] = field(default_factory=dict)
     committed_at: datetime | None = None
     spooled: bool = False
@@ -151,14 +158,14 @@ def _write_collection(
     for name, relation in staged.items():
         if name != account:
             whole = _added_up(relation) if name == RateLimitUsage.table.name else relation
-            receipt.stored[name] = _write_table(connection, TABLES[name], whole)
+            receipt.stored[name] = _write_table(connection, TABLES[name], whole, receipt)
             if TABLES[name] in DATA and (broken := _violations(connection, TABLES[name])):
                 receipt.violations[name] = broken
     if account in staged:
         relation = _with_stored(staged[account], receipt)
-        receipt.stored[account] = _write_table(connection, DataCollection, relation)
+        receipt.stored[account] = _write_table(connection, DataCollection, relation, receipt)
     if MarketPrice.table.name in staged:
-        receipt.stored[Coin.table.name] = _write_table(connection, Coin, IDENTIFY)
+        receipt.stored[Coin.table.name] = _write_table(connection, Coin, IDENTIFY, receipt)
         agree_at = agree_at or datetime.now(UTC)
     if agree_at:
         latest = literal(datetime.now(UTC) + clock.AHEAD)
@@ -176,7 +183,7 @@ def load_rows(connection: Connection, staged: Mapping[str, str]) -> None:
         migrate(connection)
         for name, relation in staged.items():
             whole = _with_records(relation) if name == WorkerRun.table.name else relation
-            _write_table(connection, TABLES[name], whole)
+            _write_table(connection, TABLES[name], whole, Receipt())
 
 
 def _with_records(relation: str) -> str:
@@ -213,17 +220,24 @@ def _has(connection: Connection, collection_id: str) -> bool:
 
 
 def _with_stored(relation: str, receipt: Receipt) -> str:
-    """The account of the endpoints with the number of rows that were new, known only now."""
-    counts = [
-        f"({literal(endpoint)}, {count})"
-        for by_endpoint in receipt.stored.values()
-        for endpoint, count in by_endpoint.items()
-    ]
-    values = ", ".join(counts) or "(NULL, 0)"
-    return (
-        "SELECT account.* REPLACE (coalesce(counted.n, 0) AS stored) "
-        f"FROM ({relation}) account LEFT JOIN (VALUES {values}) counted(id, n) ON id = endpoint"
+    """The account of the endpoints with what is known only now: the rows that were new, and those
+    that were refused here."""
+    stored, refused = (
+        f"coalesce(MAP {{{_pairs(counts)}}}[endpoint], 0)"
+        for counts in (receipt.stored, receipt.refused)
     )
+    return (
+        f'SELECT account.* REPLACE ({stored} AS stored, "rows" - {refused} AS "rows", '
+        f"rejects + {refused} AS rejects) FROM ({relation}) account"
+    )
+
+
+def _pairs(counts: Mapping[str, Mapping[str, int]]) -> str:
+    """Counts by endpoint, over all tables, as the inside of a MAP."""
+    total: Counter[str] = Counter()
+    for by_endpoint in counts.values():
+        total.update(by_endpoint)
+    return ", ".join(f"{literal(endpoint)}: {count}" for endpoint, count in total.items())
 
 
 def _added_up(relation: str) -> str:
@@ -248,11 +262,18 @@ def _agree(connection: Connection, at: datetime) -> dict[str, int]:
     return {"": int(written[0]) if written else 0}
 
 
-def _write_table(connection: Connection, model: type[Row], relation: str) -> dict[str, int]:
+def _write_table(
+    connection: Connection, model: type[Row], relation: str, receipt: Receipt
+) -> dict[str, int]:
     """Write one staged relation as its table says; returns new rows by endpoint."""
     table = model.table
     stage, columns = f"stage_{table.name}", names(table.column_names)
     _fill_stage(connection, stage, table, relation)
+    heard = hear(connection, model, stage)
+    if heard.refused:
+        receipt.refused[table.name] = dict(heard.refused)
+    if heard.unusual:
+        receipt.unusual[table.name] = heard.unusual
     if table.write == "insert":
         connection.execute(
             f"DELETE FROM {stage} s WHERE EXISTS "
@@ -273,15 +294,24 @@ def _write_table(connection: Connection, model: type[Row], relation: str) -> dic
 
 def _fill_stage(connection: Connection, stage: str, table: Table, relation: str) -> None:
     """A temporary table of the relation's rows, rounded, one for each key."""
-    rounded = ", ".join(
-        f'"{c.name}"' if c.decimals is None else f'round("{c.name}", {c.decimals}) AS "{c.name}"'
-        for c in table.columns
-    )
+    rounded = ", ".join(f'{_rounded(c)} AS "{c.name}"' for c in table.columns)
     once = f"DISTINCT ON ({names(table.key)}) " if table.key else ""
     connection.execute(
         f"CREATE OR REPLACE TEMP TABLE {stage} AS SELECT {once}_endpoint, {rounded} "
         f"FROM ({relation})"
     )
+
+
+def _rounded(column: Column) -> str:
+    """A column's value with the decimals that are kept; too small for them is NULL where zero is
+    no value of it, and whole where NULL is none either."""
+    if column.decimals is None:
+        return f'"{column.name}"'
+    rounded = f'round("{column.name}", {column.decimals})'
+    if (">", 0.0) not in column.bounds:
+        return rounded
+    whole = "NULL" if column.nullable else f'"{column.name}"'
+    return f"coalesce(nullif({rounded}, 0), {whole})"
 
 
 def _same(table: Table, stage: str) -> str:

@@ -9,7 +9,6 @@ import os
 import re
 import shutil
 import tempfile
-import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -84,23 +83,23 @@ class Spool:
         Raises OSError."""
         _clear_temporary()
         try:
-            folder = tempfile.TemporaryDirectory(prefix=_STAGED, ignore_cleanup_errors=True)
+            folder = Path(tempfile.gettempdir()) / files.unfinished_name(_STAGED)
             relations = _stage(batch, folder)
         except OSError:
             files.private_folder(self.folder)
-            folder = tempfile.TemporaryDirectory(
-                suffix=_UNFINISHED, dir=self.folder, ignore_cleanup_errors=True
-            )
+            folder = self.folder / f"{files.unfinished_name()}{_UNFINISHED}"
             relations = _stage(batch, folder)
-        with folder:
+        try:
             yield relations
+        finally:
+            _remove(folder)
 
     def put(self, batch: Batch, staged: Mapping[str, str]) -> None:
         """Keep a staged batch; all of it or nothing. Raises OSError or duckdb.Error."""
         files.private_folder(self.folder)
         name = f"{batch.collected_at:%Y%m%dT%H%M%S%f}~{batch.collection_id}"
         target = self.folder / f"{name}{_WAITING}"
-        unfinished = self.folder / f"{name}.{uuid.uuid4().hex}{_UNFINISHED}"
+        unfinished = self.folder / f"{files.unfinished_name(f'{name}.')}{_UNFINISHED}"
         unfinished.mkdir(files.OWNERS_FOLDER)
         try:
             _write_parquet(staged, unfinished)
@@ -184,11 +183,13 @@ def _parquet(collection: Path) -> list[Path]:
     return sorted(file for file in collection.iterdir() if file.suffix == ".parquet")
 
 
-def _stage(batch: Batch, folder: "tempfile.TemporaryDirectory[str]") -> Mapping[str, str]:
+def _stage(batch: Batch, folder: Path) -> Mapping[str, str]:
+    """The batch staged in a new folder. Raises OSError, and leaves none then."""
+    folder.mkdir(files.OWNERS_FOLDER)
     try:
-        return stage(batch, Path(folder.name))
+        return stage(batch, folder)
     except BaseException:
-        folder.cleanup()
+        _remove(folder)
         raise
 
 
