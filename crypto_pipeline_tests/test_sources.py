@@ -280,7 +280,7 @@ def clock_of(endpoint: Endpoint, recording: Recording) -> datetime:
 def rows_made(endpoint: Endpoint, recording: Recording) -> Iterator[Mapping[str, Any]]:
     """What the row function makes of the records of a recording that it can read."""
     with suppress(Exception):
-        body = READERS[endpoint.read](recording.file.read_bytes()).value
+        body = READERS[endpoint.read](answer(recording.file.read_bytes()), endpoint.url).value
         where = endpoint.records
         for record in where(body) if callable(where) else list_at(body, where):
             with suppress(Exception):
