@@ -33,12 +33,14 @@ _FROM_A_FEED = re.compile(
 _AMP = re.compile(r"(?:is_?|_?)amp(?:_\w+)?(?:=.*)?|(?:output|outputtype|view|type|mode)=amp", re.I)
 """Parameters that ask for the page in another dress."""
 
+_AMP_PAGE = re.compile(r"(?<=[^.])(?:\.amp)+(?=(?:\.html?)?$)", re.I)
+
 _FACES = frozenset({"www", "www2", "m", "mobile", "amp"})
 """Names of hosts that show the same pages as the host without them."""
 
 _MIRRORED = re.compile(
-    r"\s*https?://(?:(?:www\.)?google\.[a-z.]+/amp/|[\w-]+\.cdn\.ampproject\.org/[a-z]/)(?:s/)?"
-    r"(?=[^/.]+\.[^/])",
+    r"https?://(?:(?:www\.)?google\.[a-z.]+/amp/|[\w-]+\.cdn\.ampproject\.org/[a-z]/)(?:s/)?"
+    r"(?=(?:[a-z0-9-]+\.)+[a-z]{2,63}(?:[/?#]|$))",
     re.I,
 )
 """What stands before an address in a mirror of AMP pages."""
@@ -46,10 +48,10 @@ _MIRRORED = re.compile(
 _MARKS = re.compile(r".*=.*|:~:.*|comments?|respond|(?:comment|more)-\d+|top|rss|feed|atom", re.I)
 """Fragments that name no article, but a place of its page or the way to it."""
 
-_ESCAPED = re.compile(r"&(?:amp|#0*38);")
+_ESCAPED = re.compile(r"&(?:(?:amp|#0*38);)+")
 _HOST = re.compile(r"[^\s<>\"\\^`{|}]+")
-_IN_A_PATH = "!$&'()*+,;=:@~"
-_IN_A_QUERY = "!$'()*,;:@/?~"
+_IN_A_PATH = "!$'()*+,;=:@~"
+_IN_A_QUERY = "!$'()*,:@/?~"
 _PLAIN = re.compile(r"[A-Za-z0-9_.~-]*")
 
 
@@ -77,6 +79,7 @@ def article_key(url: str, apart: str = "") -> str:
     feed tells it apart by from others of the same address. Raises ValueError for what is no web
     address.
     """
+    url = url.strip()
     mirrored = _MIRRORED.match(url)
     parts = _parts("https://" + url[mirrored.end() :] if mirrored else url)
     wanted = {_parameter(p) for p in parts.query.split("&") if not _counts(p, _AMP)} - {""}
@@ -145,10 +148,11 @@ def _segments(path: str) -> list[str]:
             del found[-1:]
         elif name not in ("", "."):
             found.append(name)
-    while len(found) > 1 and found[-1].lower() == "amp":
+    first = next((n for n, name in enumerate(found) if name.lower() != "amp"), len(found) - 1)
+    del found[: max(first, 0)]
+    while found and found[-1].lower().endswith(("amp", ".amp.html", ".amp.htm")):
+        found[-1] = _AMP_PAGE.sub("", found[-1])
+        if len(found) == 1 or found[-1].lower() != "amp":
+            break
         found.pop()
-    while len(found) > 1 and found[0].lower() == "amp":
-        del found[0]
-    if found and ".amp" in found[-1].lower():
-        found[-1] = re.sub(r"(?<=.)\.amp(?=(?:\.html?)?$)", "", found[-1], flags=re.I)
     return found
