@@ -96,8 +96,10 @@ def telling_fragment(url: str) -> str:
     return "" if mark else fragment
 
 
-def _parts(url: str) -> SplitResult:
+def _parts(url: object) -> SplitResult:
     """The parts of a web address; netloc is the host with a port of its own."""
+    if not isinstance(url, str):
+        raise ValueError(f"{url!r:.200} is not a web address")
     parts = urlsplit(_ESCAPED.sub("&", url.strip()))
     host = parts.hostname or ""
     if parts.scheme not in ("http", "https") or not _HOST.fullmatch(host):

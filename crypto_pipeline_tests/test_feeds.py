@@ -292,7 +292,8 @@ def test_a_name_that_is_no_address_is_no_link(name: str) -> None:
 
 def test_a_name_that_says_it_is_no_address_is_no_link() -> None:
     guid = '<guid isPermaLink="false">https://paper.example/a</guid>'
-    assert not read(rss(f"<item><title>A</title>{guid}</item>")).rows
+    found = read(rss(f"<item><title>A</title>{guid}</item>"))
+    assert found.rejects[0].reason == "None is not a web address"
 
 
 # Titles
@@ -582,6 +583,12 @@ def test_hostile_markup_costs_no_more_than_its_length(made: Any) -> None:
 
     cost(1_000)
     assert cost(400_000) < 25 * cost(40_000) + 0.5
+
+
+def test_what_would_have_to_be_mended_all_over_is_no_feed() -> None:
+    found = read(rss(item("&" * 100_001)))
+    assert found.outcome == "changed"
+    assert "more than 100,000 bare ampersands" in (found.reason or "")
 
 
 def test_only_who_reads_a_feed_loads_a_parser() -> None:

@@ -52,14 +52,16 @@ _UNBROKEN = (("<![CDATA[", "]]>"), ("<!--", "-->"))
 
 _CONTROLS = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff]")
 _BROKEN = re.compile(
-    r"&(?:(?P<named>[A-Za-z][A-Za-z0-9]{1,31});"
+    r"&(?!(?:amp|lt|gt|quot|apos);)(?:(?P<named>[A-Za-z][A-Za-z0-9]{1,31});"
     r"|\#(?:x(?P<hex>[0-9a-fA-F]{1,8})|(?P<decimal>[0-9]{1,8}));)?|<(?=[\s\d=<&])"
 )
 _TAG = re.compile(r"<[A-Za-z][^<>]*>")
 _ATTRIBUTE = re.compile(
     r"(?P<name>(?<![\w:.-])[\w:.-]+)\s*=\s*(?:\"[^\"]*\"|'[^']*'|(?P<bare>[^\s\"'<>]+))"
 )
-_OF_XML = frozenset({"amp", "lt", "gt", "quot", "apos"})
+
+MOST_REPAIRS = 100_000
+"""What needs more is no feed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,16 +188,21 @@ def _mend(text: str) -> tuple[str, list[str]]:
     """The markup with what can be mended for sure, and what that was."""
     repairs: Counter[str] = Counter()
 
+    def counted(what: str) -> None:
+        repairs[what] += 1
+        if repairs[what] > MOST_REPAIRS:
+            raise ValueError(f"not a feed: more than {MOST_REPAIRS:,} {what}")
+
     def character(found: re.Match[str]) -> str:
         new, what = _repair(found)
         if what:
-            repairs[what] += 1
+            counted(what)
         return new
 
     def attribute(found: re.Match[str]) -> str:
         if found["bare"] is None:
             return found.group()
-        repairs["attributes without quotes"] += 1
+        counted("attributes without quotes")
         return f'{found["name"]}="{found["bare"]}"'
 
     def part(text: str) -> str:
@@ -215,8 +222,6 @@ def _repair(found: re.Match[str]) -> tuple[str, str | None]:
     if written == "<":
         return "&lt;", "bare brackets"
     if name := found["named"]:
-        if name in _OF_XML:
-            return written, None
         if letters := html5.get(name + ";"):
             return "".join(f"&#{ord(letter)};" for letter in letters), "undeclared entities"
     elif found["hex"] or found["decimal"]:
