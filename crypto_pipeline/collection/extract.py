@@ -278,6 +278,11 @@ def _trusted(done: Extraction, endpoint: Endpoint) -> Extraction:
         for row in done.rows:
             done.rejects.add(partial(_doubted, row, _OTHERS_REFUSED))
         done.rows = []
+    elif done.rows and not endpoint.model.table.zeros and all(r.says_nothing() for r in done.rows):
+        done.outcome, done.reason = "changed", "nothing but zeros in all records"
+        for row in done.rows:
+            done.rejects.add(partial(_doubted, row, "nothing but zeros"))
+        done.rows = []
     elif not done.rows and (endpoint.sparse or done.unwanted):
         done.outcome, done.reason = "empty", f"all {done.left_out} records left out on purpose"
     elif not done.rows:

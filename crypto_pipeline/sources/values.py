@@ -58,12 +58,37 @@ class WrongShape(KeyError):
         return str(self.args[0])
 
 
+class Lacking(KeyError):
+    """A record has no such field, and something was to be decided by it."""
+
+
+class Missing:
+    """Stands for the value of a field that a record does not have.
+
+    Converters make None of it, so that it costs a column. Whatever would be decided by it, or
+    written of it, raises Lacking: whether it is zero, which words it says, how it reads.
+    """
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def _lacking(self, *_: Any) -> Any:
+        raise Lacking(self._name)
+
+    __bool__ = __eq__ = __ne__ = __lt__ = __le__ = __gt__ = __ge__ = __hash__ = _lacking
+    __str__ = __format__ = __len__ = __iter__ = __contains__ = __getitem__ = _lacking
+    __int__ = __float__ = __add__ = __radd__ = __mul__ = __rmul__ = __truediv__ = _lacking
+
+
 # Numbers
+
+
+_BLANK = ("", "-", "null", "None", "N/A", "n/a", "NaN", "nan")
 
 
 def number(value: Any) -> float | None:
     """A finite float from a number or its text; None for None and for the usual blanks."""
-    if value is None or value in ("", "-", "null", "None", "N/A", "n/a", "NaN", "nan"):
+    if value is None or isinstance(value, Missing) or value in _BLANK:
         return None
     if isinstance(value, bool):
         raise TypeError(f"{value!r} is not a number")
@@ -148,7 +173,7 @@ def _unix(value: Any, scale: int) -> datetime | None:
 
 def iso(value: Any) -> datetime | None:
     """A time from ISO 8601 text; text without a zone is UTC."""
-    if value is None or value == "":
+    if value is None or isinstance(value, Missing) or value == "":
         return None
     found = datetime.fromisoformat(value)
     return _plausible(found if found.tzinfo else found.replace(tzinfo=UTC), value)

@@ -26,6 +26,7 @@ class NewsArticle(
     write="insert",
     key=("article_key",),
     time="created_at",
+    zeros=True,
 ):
     """One article, announcement or press release, stored once.
 
@@ -51,6 +52,8 @@ class NewsArticle(
 
 
 RATIO = (0.0, 1_000.0)
+RATIO_OF_MANY = (0.001, 1_000.0)
+"""Of two counts neither of which is ever none."""
 PERCENT = (0.0, 100.0)
 COUNTED = (0.0, 1e12)
 
@@ -60,13 +63,16 @@ SCALES: Mapping[str, tuple[float, float]] = {
     ),
     "votes_down_pct": PERCENT,
     **dict.fromkeys(
+        (*("put_call_ratio", "put_call_oi_ratio"),),
+        RATIO,
+    ),
+    **dict.fromkeys(
         (
             *("long_short_account_ratio", "long_short_account_ratio_coinm"),
             *("long_short_position_ratio", "top_trader_account_ratio", "top_trader_position_ratio"),
             *("taker_buy_sell_ratio", "taker_buy_sell_ratio_coinm"),
-            *("put_call_ratio", "put_call_oi_ratio"),
         ),
-        RATIO,
+        RATIO_OF_MANY,
     ),
     **dict.fromkeys(
         (
@@ -91,6 +97,7 @@ class SentimentMetric(
     key=("source", "metric_name", "symbol", "timestamp", "value"),
     time="timestamp",
     window=timedelta(days=60),
+    zeros=True,
 ):
     """One value of one measure of mood: an index, a long/short ratio, an implied volatility.
 
