@@ -7,6 +7,7 @@ from functools import cache
 from typing import Any
 
 from crypto_pipeline.collection.bodies import READERS
+from crypto_pipeline.collection.exchange import Answer
 from crypto_pipeline.sources import ENDPOINTS
 from crypto_pipeline.sources.spec import Ask, Endpoint
 from crypto_pipeline.sources.values import list_at
@@ -44,7 +45,8 @@ def clock_of(endpoint: Endpoint, recording: Recording) -> datetime:
 def _rows_made(endpoint: Endpoint, recording: Recording) -> Iterator[Mapping[str, Any]]:
     """What the row function makes of the records of a recording that it can read."""
     with suppress(Exception):
-        body = READERS[endpoint.read](recording.file.read_bytes()).value
+        came = Answer(200, recording.file.read_bytes(), "", SAMPLED_AT)
+        body = READERS[endpoint.read](came, endpoint.url).value
         where = endpoint.records
         for record in where(body) if callable(where) else list_at(body, where):
             with suppress(Exception):

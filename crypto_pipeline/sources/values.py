@@ -9,12 +9,11 @@ import math
 import re
 from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime, timedelta
-from email.utils import parsedate_to_datetime
 from functools import lru_cache
 from statistics import median
 from typing import Any
-from urllib.parse import urlsplit, urlunsplit
 
+from crypto_pipeline.addresses import article_key, cleaned
 from crypto_pipeline.text import without_controls
 
 STABLECOINS = ("USDT", "USDC", "FDUSD", "DAI", "PYUSD")
@@ -236,14 +235,6 @@ def hours_between(begin: datetime | None, end: datetime | None) -> float | None:
     return None if begin is None or end is None else (end - begin) / timedelta(hours=1)
 
 
-def rfc822(value: Any) -> datetime | None:
-    """A time from the text of an RFC 822 date, as RSS writes it."""
-    if not value:
-        return None
-    found = parsedate_to_datetime(value)
-    return _plausible(found if found.tzinfo else found.replace(tzinfo=UTC), value)
-
-
 def _plausible(found: datetime, value: Any) -> datetime:
     """Times before the first block are a unit mistaken, not a date."""
     if found < _EARLIEST:
@@ -440,9 +431,6 @@ _HIDDEN = tuple(
     )
 )
 _TAG = re.compile(r"</?[a-z!?][^<>]*>", re.I)
-_TRACKING = re.compile(
-    r"utm_|(?:fbclid|gclid|mc_cid|mc_eid|ref|cmpid|guccounter)=|source=rss", re.I
-)
 
 
 LONGEST_PROSE = 100_000
@@ -477,16 +465,6 @@ def _cut_out(text: str, begin: re.Pattern[str], end: re.Pattern[str]) -> str:
     return "".join([*kept, text[place:]]) if kept else text
 
 
-def canonical_url(url: str) -> str:
-    """One address per article: lower-case scheme and host, no fragment, no tracking parameters."""
-    parts = urlsplit(url.strip())
-    if parts.scheme.lower() not in ("http", "https") or not parts.hostname:
-        raise ValueError(f"{url!r} is not a web address")
-    query = "&".join(p for p in parts.query.split("&") if p and not _TRACKING.match(p))
-    host = parts.hostname + (f":{parts.port}" if parts.port not in (None, 80, 443) else "")
-    return urlunsplit((parts.scheme.lower(), host, parts.path or "/", query, ""))
-
-
 def story(
     title: Any,
     url: str,
@@ -496,11 +474,16 @@ def story(
     author: Any = None,
     tags: Iterable[Any] = (),
     sentiment: str | None = None,
+    apart: str = "",
 ) -> dict[str, Any]:
-    """The news_articles row of an article."""
+    """The news_articles row of an article; one without a title begins with its text.
+
+    apart: what its feed tells it apart by from others at the same address.
+    """
     return {
-        "title": plain(title, 500),
-        "url": canonical_url(url),
+        "title": plain(title, 500) or _beginning(content),
+        "url": cleaned(url, apart),
+        "article_key": article_key(url, apart),
         "published_at": published_at,
         "content": plain(content),
         "author": plain(author, 200),
@@ -518,7 +501,16 @@ def article(entry: Mapping[str, Any]) -> dict[str, Any]:
         content=entry["summary"],
         author=entry["author"],
         tags=entry["tags"],
+        apart=entry["apart"],
     )
+
+
+def _beginning(text: Any, limit: int = 100) -> str | None:
+    """The first words of a text, in the place of its title."""
+    words = plain(text, limit + 1)
+    if words and len(words) > limit:
+        return (words[:limit].rpartition(" ")[0] or words[:limit]).rstrip(" ,;:–-") + "…"
+    return words
 
 
 # Where records lie

@@ -24,18 +24,20 @@ class NewsArticle(
     table="news_articles",
     group=HISTORICAL,
     write="insert",
-    key=("url",),
+    key=("article_key",),
     time="created_at",
     zeros=True,
 ):
     """One article, announcement or press release, stored once.
 
-    The url is canonical: scheme and host in lower case, without tracking parameters or fragment.
-    An article that two sources carry belongs to the one that was seen first.
+    The url is the one it was published with, without what counts readers; article_key is what all
+    addresses of one article have in common: http or https, www, AMP, the order of parameters. An
+    article that two sources carry belongs to the one that was seen first.
     """
 
     title: Text = column("Headline, without markup")
-    url: Text = column("Canonical address of the article")
+    url: Text = column("Address of the article, to be opened")
+    article_key: Text = column("What all addresses of one article have in common")
     published_at: Time | None = optional(
         "When it was published, as the source says",
         within=Window(None, timedelta(days=1), or_null=True),
