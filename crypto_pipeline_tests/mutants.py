@@ -199,16 +199,14 @@ def mutants_of(file: Path) -> list[Mutant]:
 def _of_strings(tree: ast.AST) -> int:
     """How often a string is subtracted or multiplied: errors that find themselves."""
     sums = [n for n in ast.walk(tree) if isinstance(n, ast.BinOp)]
-    text = (ast.JoinedStr, ast.Constant)
-    return sum(
-        isinstance(n.op, ast.Sub | ast.Mult)
-        and any(isinstance(p, text) and not _number(p) for p in (n.left, n.right))
-        for n in sums
+    wrong = [n for n in sums if isinstance(n.op, ast.Sub | ast.Mult)]
+    return sum(_is_text(n.left) or _is_text(n.right) for n in wrong)
+
+
+def _is_text(node: ast.expr) -> bool:
+    return isinstance(node, ast.JoinedStr) or (
+        isinstance(node, ast.Constant) and isinstance(node.value, str)
     )
-
-
-def _number(node: ast.AST) -> bool:
-    return isinstance(node, ast.Constant) and isinstance(node.value, int | float)
 
 
 def _mutant(text: str, changed: str) -> Mutant:
@@ -346,7 +344,8 @@ def _touched(text: str, line: int) -> Iterator[int]:
 
 
 def _first(node: ast.stmt) -> int:
-    return min([node.lineno, *(d.lineno for d in getattr(node, "decorator_list", []))])
+    decorators: list[ast.expr] = getattr(node, "decorator_list", [])
+    return min([node.lineno, *(d.lineno for d in decorators)])
 
 
 def _last(node: ast.stmt) -> int:
