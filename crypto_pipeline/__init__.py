@@ -42,6 +42,7 @@ in the order to read them:
 
 clock          the one rule for times that were written down
 text           what text may be stored and shown
+addresses      web addresses: how one is kept, and which lead to the same article
 groups         the groups of tables: beat, age at which they are stale, schedule and job
 cron           whether a cron expression can be read, and ever comes true
 settings       what a user may set in the environment
@@ -99,6 +100,9 @@ collection     one collection, from the plan to the batch that is written
   encoding     Content-Encoding: from the bytes that came to those that were meant
   waits        how long a host wants to be left alone, as its headers say
   redaction    keys out of everything that leaves the fetcher
+  dates        dates as feeds write them
+  markup       from the bytes of a feed to a tree of XML, mended
+  feeds        the entries of a feed
   bodies       reading a body: JSON, or a feed
   failures     errors that come instead of data, called by their names
   repeats      whether an answer is one to the question that was asked

@@ -2,7 +2,6 @@
 
 import json
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,10 +13,10 @@ from crypto_pipeline.collection.extract import Extraction, extract
 from crypto_pipeline.collection.failures import message_in
 from crypto_pipeline.sources import ENDPOINTS, SOURCES, Source
 from crypto_pipeline.sources.spec import Ask, Endpoint
-from crypto_pipeline.sources.values import article, candle, millis
-from crypto_pipeline.tables import Candle, NewsArticle
+from crypto_pipeline.sources.values import candle, millis
+from crypto_pipeline.tables import Candle
 from crypto_pipeline_tests.conftest import coins, source
-from crypto_pipeline_tests.upstream import RECORDINGS, sample_file
+from crypto_pipeline_tests.upstream import sample_file
 
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
 ALPHA = source("alpha")
@@ -178,9 +177,8 @@ def test_no_body_is_too_odd(body: Any) -> None:
 
 @given(st.binary(max_size=200), st.sampled_from([200, 304, 403, 429, 500, None]))
 def test_no_bytes_are_too_odd(body: bytes, status: int | None) -> None:
-    for endpoint in (ALPHA, FEED):
-        found = read(body, endpoint, status=status)
-        assert found.reason or found.rows
+    found = read(body, status=status)
+    assert found.reason or found.rows
 
 
 @given(JSON)
@@ -229,63 +227,3 @@ def test_a_mutated_answer_ends_in_a_name_and_never_raises(endpoint: Endpoint) ->
         assert found.outcome == "ok" or found.reason
         for row in found.rows:
             type(row).model_validate(row.model_dump())
-
-
-# Feeds
-
-FEED = Source("paper", "https://paper.example", docs="https://paper.example/feed").feed("/feed")
-
-RSS = b"""<?xml version="1.0"?><rss version="2.0"><channel><title>Paper</title>
-<item><title><![CDATA[ A &amp; B ]]></title><link>https://paper.example/a?utm_source=rss</link>
-<pubDate>Mon, 23 Nov 2026 11:00:00 +0000</pubDate><description>&lt;p&gt;One&lt;/p&gt;</description>
-<category>bitcoin</category></item>
-<item><title>Undated</title><link>https://paper.example/b</link><pubDate>soon</pubDate></item>
-<item><link>https://paper.example/c</link></item></channel></rss>"""
-
-
-def test_a_feed_becomes_articles() -> None:
-    found = read(RSS, FEED)
-    assert (found.outcome, found.records, len(found.rows), len(found.rejects)) == ("ok", 3, 2, 1)
-    first, second = (row for row in found.rows if isinstance(row, NewsArticle))
-    assert (first.title, first.url) == ("A & B", "https://paper.example/a")
-    assert first.published_at == datetime(2026, 11, 23, 11, tzinfo=UTC)
-    assert (first.content, first.tags) == ("One", ["bitcoin"])
-    assert second.published_at is None
-
-
-@pytest.mark.parametrize(
-    "body",
-    [
-        b"<html><body>Not a feed</body></html>",
-        b"not xml at all",
-        b'<?xml version="1.0"?><!DOCTYPE x [<!ENTITY a SYSTEM "file:///etc/passwd">]><rss>&a;</rss>',
-    ],
-)
-def test_what_is_no_feed_is_changed(body: bytes) -> None:
-    assert read(body, FEED).outcome in ("changed", "empty")
-
-
-@pytest.mark.skipif(not RECORDINGS.exists(), reason="../shared/recordings is not here")
-@pytest.mark.parametrize(
-    "file", sorted((RECORDINGS / "hard_feeds").glob("*")), ids=lambda file: Path(file).name
-)
-def test_hard_feeds_end_in_articles_or_a_reason(file: Path) -> None:
-    found = read(file.read_bytes(), FEED)
-    assert len(found.rows) + found.left_out + len(found.rejects) == found.records
-    if found.outcome != "ok":
-        assert found.reason
-        assert "handmade" in file.name or "doctype" in file.name, (file.name, found.reason)
-    assert all(isinstance(row, NewsArticle) and "passwd" not in row.title for row in found.rows)
-
-
-def test_an_article_without_a_web_address_is_refused() -> None:
-    entry: dict[str, Any] = {
-        "title": "x",
-        "link": "urn:1",
-        "published": None,
-        "summary": None,
-        "author": None,
-        "tags": [],
-    }
-    with pytest.raises(ValueError, match="web address"):
-        article(entry)

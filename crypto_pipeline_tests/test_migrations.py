@@ -11,12 +11,13 @@ from typing import Any
 import duckdb
 import pytest
 
+from crypto_pipeline.addresses import article_key
 from crypto_pipeline.monitoring import alerts, status
 from crypto_pipeline.tables import TABLES
 from crypto_pipeline.tables.outcomes import SKIPS
 from crypto_pipeline.warehouse import MigrationFailed, Warehouse
 from crypto_pipeline.warehouse.migrations import VERSION
-from crypto_pipeline_tests.test_warehouse import batch, count, outcome, price
+from crypto_pipeline_tests.test_warehouse import article, batch, count, outcome, price
 
 FORMER = Path(__file__).parent / "former_files"
 
@@ -34,9 +35,19 @@ SKIP_OF_ENDPOINT = {
 @pytest.fixture
 def former(warehouse: Warehouse) -> Warehouse:
     """A file of layout 1."""
+    return of_layout(1, warehouse)
+
+
+@pytest.fixture
+def second(warehouse: Warehouse) -> Warehouse:
+    """A file of layout 2."""
+    return of_layout(2, warehouse)
+
+
+def of_layout(number: int, warehouse: Warehouse) -> Warehouse:
     with duckdb.connect(str(warehouse.path)) as connection:
         connection.execute("SET TimeZone = 'UTC'")
-        connection.execute((FORMER / "layout_1.sql").read_text(encoding="utf-8"))
+        connection.execute((FORMER / f"layout_{number}.sql").read_text(encoding="utf-8"))
     return warehouse
 
 
@@ -97,6 +108,47 @@ def test_a_collection_that_waits_since_layout_1_gets_its_kinds_too(former: Wareh
     assert former.query(
         "SELECT outcome, skip FROM data_collections WHERE collection_id = 'waited'"
     ) == [("skipped", "no_key")]
+
+
+def test_articles_of_layout_2_get_the_key_that_new_ones_have(second: Warehouse) -> None:
+    urls = second.query("SELECT url FROM news_articles ORDER BY url")
+    second.write_rows([outcome("after")])
+    assert second.query("SELECT url FROM news_articles ORDER BY url") == urls
+    stored = second.query("SELECT url, article_key FROM news_articles")
+    assert len(stored) == 5
+    assert all(key == article_key(url) for url, key in stored)
+
+
+def test_articles_of_layout_2_do_not_come_again_as_new(second: Warehouse) -> None:
+    again = [
+        "https://www.paper.example/café/",
+        "https://paper.example/rally",
+        "https://paper.example/view?a=1&id=7&utm_source=rss",
+        "https://paper.example/x?id=1",
+        "https://paper.example/gas?amp=1",
+    ]
+    receipt = second.write(batch("after", *(article(url) for url in again)))
+    assert receipt.of("news_articles") == 0
+    receipt = second.write(batch("later", article("https://paper.example/new", "later")))
+    assert receipt.of("news_articles") == 1
+
+
+def test_articles_that_wait_since_layout_2_are_compared_by_their_keys(second: Warehouse) -> None:
+    waiting = second.spool / "20261126T135900000000~waited.collection"
+    waiting.mkdir(parents=True)
+    with second.connect() as connection:
+        connection.execute(
+            "COPY (SELECT 'paper.x' AS _endpoint, * REPLACE ('waited' AS collection_id, "
+            "CASE WHEN url LIKE '%rally%' THEN 'https://paper.example/rally' "
+            "ELSE url || '-more' END AS url) FROM news_articles) "
+            f"TO '{waiting / 'news_articles.parquet'}' (FORMAT parquet)"
+        )
+    assert second.write(batch("new", price("alpha", "BTC", 1, "new"))).drained == 1
+    waited = second.query(
+        "SELECT url, article_key FROM news_articles WHERE collection_id = 'waited'"
+    )
+    assert len(waited) == 4
+    assert all(key == article_key(url) for url, key in waited)
 
 
 def test_a_former_file_answers_before_it_is_brought_up_to_date(former: Warehouse) -> None:

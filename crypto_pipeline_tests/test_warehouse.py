@@ -14,6 +14,7 @@ from typing import Any
 import duckdb
 import pytest
 
+from crypto_pipeline.addresses import article_key
 from crypto_pipeline.tables import (
     Candle,
     Coin,
@@ -78,7 +79,12 @@ def outcome(collection: str, endpoint: str = "alpha.market_prices") -> DataColle
 
 def article(url: str, collection: str = "c1", at: datetime = NOW) -> NewsArticle:
     return NewsArticle(
-        title="News", url=url, source="paper", created_at=at, collection_id=collection
+        title="News",
+        url=url,
+        article_key=article_key(url),
+        source="paper",
+        created_at=at,
+        collection_id=collection,
     )
 
 
@@ -428,7 +434,10 @@ def test_a_newer_file_is_a_clear_error(warehouse: Warehouse) -> None:
         connection.execute("INSERT INTO schema_migrations VALUES (99, 'the future', now())")
     receipt = warehouse.write(batch("c2", price("alpha", "BTC", 2, "c2")))
     assert isinstance(receipt.problem, TooNew)
-    assert re.search("has layout 99.*knows up to 2.*update crypto_pipeline", str(receipt.problem))
+    assert re.search(
+        f"has layout 99.*knows up to {migrations.VERSION}.*update crypto_pipeline",
+        str(receipt.problem),
+    )
     assert receipt.spooled
     with pytest.raises(TooNew):
         warehouse.drain()

@@ -94,11 +94,11 @@ def test_only_the_same_chain_of_the_same_source_is_a_witness(warehouse: Warehous
 
 
 def test_zero_and_nothing_say_nothing(warehouse: Warehouse) -> None:
-    write(warehouse, gas(0.0, 0, "base"), gas(None, 0, "celo", gas_price_gwei=1.0))
-    receipt = write(
-        warehouse, gas(100.0, 5, "base"), gas(100.0, 5, "celo"), gas(0.0, 5, "arbitrum")
-    )
+    solana = {"chain": "solana", "unit": "micro-lamports/CU"}
+    write(warehouse, gas(0.0, 0, **solana), gas(None, 0, "celo", gas_price_gwei=1.0))
+    receipt = write(warehouse, gas(1e6, 5, **solana), gas(100.0, 5, "celo"))
     assert (receipt.refused, receipt.unusual) == ({}, {})
+    assert (write(warehouse, gas(0.0, 10, **solana)).refused) == {}
 
 
 def test_neighbours_of_a_refused_row_are_stored(warehouse: Warehouse) -> None:

@@ -123,7 +123,7 @@ def extract(
     if failure:
         return failed(failure)
     try:
-        body = READERS[endpoint.read](answer.body)
+        body = READERS[endpoint.read](answer, endpoint.url)
     except (ValueError, RecursionError) as problem:
         return failed(failures.unreadable(answer, str(problem)))
     try:
@@ -144,7 +144,8 @@ def extract(
     maker = RowMaker(endpoint, ask, answer, collection_id)
     done = _account(records, maker, bounds)
     _refuse_misfits(done, endpoint.model)
-    return _judge(done, maker, body, answer)
+    merged = _merge(done, endpoint.model)
+    return _noted(_judge(done, maker, body, answer), merged, body.mended)
 
 
 def _records(endpoint: Endpoint, body: Any) -> list[Any]:
@@ -206,6 +207,19 @@ def _refuse_misfits(done: Extraction, model: type[Row]) -> None:
         done.rows = [row for place, row in enumerate(done.rows) if place not in places]
 
 
+def _merge(done: Extraction, model: type[Row]) -> int:
+    """Leave out rows of a table that keeps each once when another of this answer has their key:
+    the first stays. Gives how many those were."""
+    if model.table.write != "insert":
+        return 0
+    rows = {tuple(getattr(row, k) for k in model.table.key): row for row in reversed(done.rows)}
+    merged = len(done.rows) - len(rows)
+    if merged:
+        done.rows = list(reversed(rows.values()))
+        done.left_out += merged
+    return merged
+
+
 def _lacking(lacking: Mapping[str, int], rows: int) -> str:
     """Which fields were not there, of how many rows."""
     said = ", ".join(f"{name} in {count}" for name, count in sorted(lacking.items())[:8])
@@ -224,6 +238,16 @@ def _judge(done: Extraction, maker: RowMaker, body: Body, answer: Answer) -> Ext
     if body.flaw and done.good:
         done.outcome, done.reason = "changed", f"{body.flaw}; {len(done.rows)} rows are whole"
     done.retry_after = answer.retry_after
+    return done
+
+
+def _noted(done: Extraction, merged: int, mended: str | None) -> Extraction:
+    """Say what else there is to know of an answer that brought rows."""
+    notes = [done.reason, f"mended: {mended}" if mended else None]
+    if merged:
+        notes.append(f"{merged} records say what another one says")
+    if done.rows:
+        done.reason = storable("; ".join(filter(None, notes)), LONGEST_REASON) or None
     return done
 
 
@@ -253,6 +277,11 @@ def _trusted(done: Extraction, endpoint: Endpoint) -> Extraction:
         done.reason = f"{len(done.rejects)} of {wanted} records refused: {done.rejects[0].reason}"
         for row in done.rows:
             done.rejects.add(partial(_doubted, row, _OTHERS_REFUSED))
+        done.rows = []
+    elif done.rows and not endpoint.model.table.zeros and all(r.says_nothing() for r in done.rows):
+        done.outcome, done.reason = "changed", "nothing but zeros in all records"
+        for row in done.rows:
+            done.rejects.add(partial(_doubted, row, "nothing but zeros"))
         done.rows = []
     elif not done.rows and (endpoint.sparse or done.unwanted):
         done.outcome, done.reason = "empty", f"all {done.left_out} records left out on purpose"

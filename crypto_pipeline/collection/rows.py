@@ -6,13 +6,18 @@ Must not know: the other records of an answer, rejects, outcomes.
 
 from collections import Counter
 from collections.abc import Mapping
+from datetime import timedelta
 from typing import Any
 
 from crypto_pipeline.collection.exchange import Answer
 from crypto_pipeline.collection.repeats import Repeats
 from crypto_pipeline.sources.spec import Ask, Endpoint
-from crypto_pipeline.sources.values import WrongShape, ticker_name
+from crypto_pipeline.sources.values import Missing, WrongShape, ticker_name
 from crypto_pipeline.tables import Row
+from crypto_pipeline.tables.spec import Window
+
+TODAY = Window(timedelta(days=1), timedelta(days=1))
+"""Where a time lies that its column says nothing of."""
 
 
 class Unwanted(Exception):
@@ -42,7 +47,7 @@ class RowMaker:
         self._windows = [
             (c.name, at - w.behind if w.behind else None, at + w.ahead, w.or_null)
             for c in table.columns
-            if (w := c.within)
+            if (w := c.within or (TODAY if c.type == "TIMESTAMPTZ" else None))
         ]
         self._chooses = model.wanted is not Row.wanted
         self._marks = model.mark is not Row.mark
@@ -61,23 +66,25 @@ class RowMaker:
         except WrongShape:
             raise
         except KeyError as problem:
-            lenient = _Lenient()
+            lacking: set[str] = set()
             try:
-                row = self._row(lenient.copy(record))
+                row = self._row(_lenient(record, lacking), lenient=True)
             except (Unwanted, ArithmeticError, AttributeError, LookupError, TypeError, ValueError):
                 raise problem from None
             if row is None:
                 raise
-            self.lacking.update(lenient.lacking)
+            self.lacking.update(lacking)
             return row
 
-    def _row(self, record: Any) -> Row | None:
+    def _row(self, record: Any, *, lenient: bool = False) -> Row | None:
         if self._repeats:
             self._repeats.require(record)
         made = self.endpoint.row(record)
         if made is None:
             return None
         values = {**self._filled, **made}
+        if lenient:
+            values = {k: None if isinstance(v, Missing) else v for k, v in values.items()}
         for name in self._tickers:
             if values.get(name) is not None:
                 values[name] = ticker_name(values[name], self.endpoint.source.aliases)
@@ -108,27 +115,23 @@ class RowMaker:
             setattr(row, name, None)
 
 
-class _Lenient:
-    """Copies of records in which a field that is not there is None, and is noted."""
-
-    def __init__(self) -> None:
-        self.lacking: set[str] = set()
-
-    def copy(self, record: Any) -> Any:
-        if isinstance(record, Mapping):
-            return _Fields(self.lacking, {k: self.copy(v) for k, v in record.items()})
-        if isinstance(record, list | tuple):
-            return type(record)(map(self.copy, record))
-        return record
+def _lenient(record: Any, lacking: set[str]) -> Any:
+    """A copy of a record in which a field that is not there is Missing, and is noted."""
+    if isinstance(record, Mapping):
+        return _Fields({k: _lenient(v, lacking) for k, v in record.items()}, lacking)
+    if isinstance(record, list | tuple):
+        return type(record)(_lenient(item, lacking) for item in record)
+    return record
 
 
 class _Fields(dict[str, Any]):
-    def __init__(self, lacking: set[str], fields: Mapping[str, Any]) -> None:
+    def __init__(self, fields: Mapping[str, Any], lacking: set[str]) -> None:
         super().__init__(fields)
         self._lacking = lacking
 
-    def __missing__(self, name: str) -> None:
+    def __missing__(self, name: str) -> Missing:
         self._lacking.add(str(name))
+        return Missing(str(name))
 
 
 def _refuse_booleans(values: Mapping[str, Any]) -> None:

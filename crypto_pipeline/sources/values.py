@@ -9,12 +9,11 @@ import math
 import re
 from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from functools import lru_cache
 from statistics import median
 from typing import Any
-from urllib.parse import urlsplit, urlunsplit
 
+from crypto_pipeline.addresses import article_key, cleaned
 from crypto_pipeline.text import without_controls
 
 STABLECOINS = ("USDT", "USDC", "FDUSD", "DAI", "PYUSD")
@@ -59,12 +58,37 @@ class WrongShape(KeyError):
         return str(self.args[0])
 
 
+class Lacking(KeyError):
+    """A record has no such field, and something was to be decided by it."""
+
+
+class Missing:
+    """Stands for the value of a field that a record does not have.
+
+    Converters make None of it, so that it costs a column. Whatever would be decided by it, or
+    written of it, raises Lacking: whether it is zero, which words it says, how it reads.
+    """
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def _lacking(self, *_: Any) -> Any:
+        raise Lacking(self._name)
+
+    __bool__ = __eq__ = __ne__ = __lt__ = __le__ = __gt__ = __ge__ = __hash__ = _lacking
+    __str__ = __format__ = __len__ = __iter__ = __contains__ = __getitem__ = _lacking
+    __int__ = __float__ = __add__ = __radd__ = __mul__ = __rmul__ = __truediv__ = _lacking
+
+
 # Numbers
+
+
+_BLANK = ("", "-", "null", "None", "N/A", "n/a", "NaN", "nan")
 
 
 def number(value: Any) -> float | None:
     """A finite float from a number or its text; None for None and for the usual blanks."""
-    if value is None or value in ("", "-", "null", "None", "N/A", "n/a", "NaN", "nan"):
+    if value is None or isinstance(value, Missing) or value in _BLANK:
         return None
     if isinstance(value, bool):
         raise TypeError(f"{value!r} is not a number")
@@ -149,17 +173,9 @@ def _unix(value: Any, scale: int) -> datetime | None:
 
 def iso(value: Any) -> datetime | None:
     """A time from ISO 8601 text; text without a zone is UTC."""
-    if value is None or value == "":
+    if value is None or isinstance(value, Missing) or value == "":
         return None
     found = datetime.fromisoformat(value)
-    return _plausible(found if found.tzinfo else found.replace(tzinfo=UTC), value)
-
-
-def rfc822(value: Any) -> datetime | None:
-    """A time from the text of an RFC 822 date, as RSS writes it."""
-    if not value:
-        return None
-    found = parsedate_to_datetime(value)
     return _plausible(found if found.tzinfo else found.replace(tzinfo=UTC), value)
 
 
@@ -355,9 +371,6 @@ _HIDDEN = tuple(
     )
 )
 _TAG = re.compile(r"</?[a-z!?][^<>]*>", re.I)
-_TRACKING = re.compile(
-    r"utm_|(?:fbclid|gclid|mc_cid|mc_eid|ref|cmpid|guccounter)=|source=rss", re.I
-)
 
 
 LONGEST_PROSE = 100_000
@@ -392,16 +405,6 @@ def _cut_out(text: str, begin: re.Pattern[str], end: re.Pattern[str]) -> str:
     return "".join([*kept, text[place:]]) if kept else text
 
 
-def canonical_url(url: str) -> str:
-    """One address per article: lower-case scheme and host, no fragment, no tracking parameters."""
-    parts = urlsplit(url.strip())
-    if parts.scheme.lower() not in ("http", "https") or not parts.hostname:
-        raise ValueError(f"{url!r} is not a web address")
-    query = "&".join(p for p in parts.query.split("&") if p and not _TRACKING.match(p))
-    host = parts.hostname + (f":{parts.port}" if parts.port not in (None, 80, 443) else "")
-    return urlunsplit((parts.scheme.lower(), host, parts.path or "/", query, ""))
-
-
 def story(
     title: Any,
     url: str,
@@ -411,11 +414,16 @@ def story(
     author: Any = None,
     tags: Iterable[Any] = (),
     sentiment: str | None = None,
+    apart: str = "",
 ) -> dict[str, Any]:
-    """The news_articles row of an article."""
+    """The news_articles row of an article; one without a title begins with its text.
+
+    apart: what its feed tells it apart by from others at the same address.
+    """
     return {
-        "title": plain(title, 500),
-        "url": canonical_url(url),
+        "title": plain(title, 500) or _beginning(content),
+        "url": cleaned(url, apart),
+        "article_key": article_key(url, apart),
         "published_at": published_at,
         "content": plain(content),
         "author": plain(author, 200),
@@ -433,7 +441,16 @@ def article(entry: Mapping[str, Any]) -> dict[str, Any]:
         content=entry["summary"],
         author=entry["author"],
         tags=entry["tags"],
+        apart=entry["apart"],
     )
+
+
+def _beginning(text: Any, limit: int = 100) -> str | None:
+    """The first words of a text, in the place of its title."""
+    words = plain(text, limit + 1)
+    if words and len(words) > limit:
+        return (words[:limit].rpartition(" ")[0] or words[:limit]).rstrip(" ,;:–-") + "…"
+    return words
 
 
 # Where records lie

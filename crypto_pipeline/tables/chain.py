@@ -11,6 +11,7 @@ from crypto_pipeline.tables.spec import (
     Amount,
     Change,
     Count,
+    Id,
     Number,
     Positive,
     Row,
@@ -21,25 +22,25 @@ from crypto_pipeline.tables.spec import (
     optional,
 )
 
-DEAREST: Mapping[str, float] = {
-    "gwei": 1e5,
-    "sat/vB": 1e5,
-    "lovelace/byte": 1e4,
-    "drops": 1e8,
-    "stroops": 1e9,
-    "sun/energy": 1e5,
-    "micro-lamports/CU": 1e10,
-    "octas/gas": 1e7,
-    "MIST/gas": 1e8,
-    "uatom/gas": 1e3,
-    "tinybar/gas": 1e6,
-    "sompi/gram": 1e8,
-    "microALGO/transaction": 1e8,
-    "attoFIL/gas": 1e14,
-    "yoctoNEAR/gas": 1e13,
-    "fri/gas": 1e16,
+BOUNDS_OF_UNITS: Mapping[str, tuple[float, float]] = {
+    "gwei": (1e-9, 1e5),
+    "sat/vB": (1e-3, 1e5),
+    "lovelace/byte": (1.0, 1e4),
+    "drops": (1.0, 1e8),
+    "stroops": (1.0, 1e9),
+    "sun/energy": (1.0, 1e5),
+    "micro-lamports/CU": (0.0, 1e10),  # what is paid for priority, often nothing
+    "octas/gas": (1.0, 1e7),
+    "MIST/gas": (1.0, 1e8),
+    "uatom/gas": (1e-6, 1e3),
+    "tinybar/gas": (1.0, 1e6),
+    "sompi/gram": (1e-3, 1e8),
+    "microALGO/transaction": (1.0, 1e8),
+    "attoFIL/gas": (1.0, 1e14),
+    "yoctoNEAR/gas": (1.0, 1e13),
+    "fri/gas": (1.0, 1e16),
 }
-"""The most that a unit of gas ever costs, by the unit; a unit is declared by its line here."""
+"""Where a price of gas lies on any chain, by its unit; a unit is declared by its line here."""
 
 BOUNDS_OF_CHAINS: Mapping[str, tuple[float, float]] = {
     "ethereum": (1e-3, 1e4),
@@ -58,6 +59,7 @@ class GasPrice(
     time="timestamp",
     key=("source", "blockchain", "collection_id"),
     any_of=("gas_price_gwei", "standard_gas_price"),
+    zeros=True,
 ):
     """What a transaction costs on a chain now.
 
@@ -86,9 +88,9 @@ class GasPrice(
         known = [price for price in speeds if price is not None]
         if known != sorted(known):
             raise ValueError(f"slow, standard and fast are not in that order: {known}")
-        if self.unit not in DEAREST:
+        if self.unit not in BOUNDS_OF_UNITS:
             raise ValueError(f"unit {self.unit!r} is not declared")
-        least, most = BOUNDS_OF_CHAINS.get(self.blockchain, (0.0, DEAREST[self.unit]))
+        least, most = BOUNDS_OF_CHAINS.get(self.blockchain, BOUNDS_OF_UNITS[self.unit])
         for price in (*known, *([self.gas_price_gwei] if self.gas_price_gwei is not None else [])):
             if not least <= price <= most:
                 bounds = f"within {least:g} and {most:g}"
@@ -146,7 +148,7 @@ class WhaleTransaction(
     """
 
     blockchain: Text = column("Chain, lower case")
-    transaction_hash: Text = column("The chain's id of the transaction")
+    transaction_hash: Id = column("The chain's id of the transaction")
     from_address: Text | None = optional("Sender, where the chain has one")
     to_address: Text | None = optional("Receiver, where the chain has one")
     amount: Positive = column("Amount moved", unit="see symbol")
@@ -175,7 +177,7 @@ class DefiTvl(
     """Total value locked on one chain or in one protocol. Sources count different things."""
 
     scope: Text = column("chain or protocol")
-    source_id: Text = column("The source's own id of the chain or protocol")
+    source_id: Id = column("The source's own id of the chain or protocol")
     name: Text = column("Chain or protocol as the source writes it")
     category: Text | None = optional("Kind of protocol, where the source says")
     tvl_usd: Amount = column("Value locked", unit="USD", decimals=0, jump=1e5)
@@ -230,7 +232,7 @@ class StablecoinSupply(
 
     symbol: Text = column("Ticker as the source writes it, upper case")
     name: Text | None = optional("Name as the source writes it")
-    source_id: Text = column("The source's own id of the coin")
+    source_id: Id = column("The source's own id of the coin")
     peg: Text = column("Currency it is pegged to: USD, EUR, …")
     circulating: Amount = column(
         "Amount in circulation", unit="units of the peg", decimals=2, jump=1e3

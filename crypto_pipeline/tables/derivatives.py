@@ -8,6 +8,7 @@ from pydantic import Field
 from crypto_pipeline.groups import HISTORICAL
 from crypto_pipeline.tables.spec import (
     Amount,
+    Id,
     Positive,
     Row,
     Symbol,
@@ -17,6 +18,9 @@ from crypto_pipeline.tables.spec import (
     column,
     optional,
 )
+
+SETTLED = Window(timedelta(days=1), timedelta(hours=1))
+"""Where a venue's own clock may lie."""
 
 Rate = Annotated[float, Field(ge=-1, le=1, allow_inf_nan=False)]
 
@@ -32,6 +36,7 @@ class FundingRate(
     time="timestamp",
     key=("exchange", "source_id", "collection_id"),
     universe=True,
+    zeros=True,
 ):
     """What the long side of a perpetual swap pays the short side, as a fraction per interval.
 
@@ -40,7 +45,7 @@ class FundingRate(
     """
 
     symbol: Symbol = column("Canonical ticker of the underlying coin")
-    source_id: Text = column("The exchange's own name of the contract")
+    source_id: Id = column("The exchange's own name of the contract")
     exchange: Text = column("Which source said so", fill="source")
     rate: Rate = column("Funding rate, a fraction of the position: 0.0001 is 0.01 %")
     interval_hours: Hours | None = optional("How often it is paid", unit="hours")
@@ -48,7 +53,7 @@ class FundingRate(
     next_funding_at: Time | None = optional(
         "When it is paid next", within=Window(timedelta(days=1), timedelta(days=2))
     )
-    timestamp: Time = column("When it was observed", fill="observed_at")
+    timestamp: Time = column("When it was observed", fill="observed_at", within=SETTLED)
     collection_id: Text = column("The collection (Dagster run) that wrote it", fill="collection_id")
 
 
@@ -64,11 +69,11 @@ class OpenInterest(
     """How many contracts of a perpetual swap are open, one side counted."""
 
     symbol: Symbol = column("Canonical ticker of the underlying coin")
-    source_id: Text = column("The exchange's own name of the contract")
+    source_id: Id = column("The exchange's own name of the contract")
     exchange: Text = column("Which source said so", fill="source")
     open_interest: Amount | None = optional("Open contracts, in coins", unit="base coins", jump=1e4)
     open_interest_usd: Amount | None = optional(
         "The same in US dollars", unit="USD", decimals=2, jump=1e4
     )
-    timestamp: Time = column("When it was observed", fill="observed_at")
+    timestamp: Time = column("When it was observed", fill="observed_at", within=SETTLED)
     collection_id: Text = column("The collection (Dagster run) that wrote it", fill="collection_id")

@@ -15,6 +15,7 @@ from crypto_pipeline.tables.spec import (
     Amount,
     Change,
     Count,
+    Id,
     Number,
     Positive,
     Row,
@@ -60,7 +61,7 @@ class MarketPrice(
 
     symbol: Symbol = column("Canonical ticker, upper case: BTC, not XBT, BITCOIN or BTCUSDT")
     name: Text | None = optional("The coin's name as the source writes it")
-    source_id: Text = column("The source's own id of the coin or trading pair")
+    source_id: Id = column("The source's own id of the coin or trading pair")
     quote: Symbol = column("Currency the price was quoted in: USD or a dollar stablecoin")
     price_usd: Positive = column("Price of one coin", unit="USD")
     market_cap: Positive | None = optional(
@@ -249,6 +250,7 @@ class TrendingCoin(
     group=HISTORICAL,
     time="timestamp",
     key=("source", "source_id", "collection_id"),
+    zeros=True,
 ):
     """One place in a source's list of what is trending now.
 
@@ -258,7 +260,7 @@ class TrendingCoin(
     rank: Count = column("Place in the list, 1 is the top")
     symbol: Symbol | None = optional("Canonical ticker, where the list names one")
     name: Text | None = optional("Name as the source writes it")
-    source_id: Text = column("The source's own id: a coin, a pool or a token address")
+    source_id: Id = column("The source's own id: a coin, a pool or a token address")
     blockchain: Text | None = optional("Chain of the pool or token, where the list names one")
     price_usd: Positive | None = optional("Price of one coin", unit="USD")
     price_change_24h: Change | None = optional("Change over 24 hours", unit="%", decimals=4)

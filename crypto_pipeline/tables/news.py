@@ -20,16 +20,24 @@ from crypto_pipeline.tables.spec import (
 
 
 class NewsArticle(
-    Row, table="news_articles", group=HISTORICAL, write="insert", key=("url",), time="created_at"
+    Row,
+    table="news_articles",
+    group=HISTORICAL,
+    write="insert",
+    key=("article_key",),
+    time="created_at",
+    zeros=True,
 ):
     """One article, announcement or press release, stored once.
 
-    The url is canonical: scheme and host in lower case, without tracking parameters or fragment.
-    An article that two sources carry belongs to the one that was seen first.
+    The url is the one it was published with, without what counts readers; article_key is what all
+    addresses of one article have in common: http or https, www, AMP, the order of parameters. An
+    article that two sources carry belongs to the one that was seen first.
     """
 
     title: Text = column("Headline, without markup")
-    url: Text = column("Canonical address of the article")
+    url: Text = column("Address of the article, to be opened")
+    article_key: Text = column("What all addresses of one article have in common")
     published_at: Time | None = optional(
         "When it was published, as the source says",
         within=Window(None, timedelta(days=1), or_null=True),
@@ -44,6 +52,8 @@ class NewsArticle(
 
 
 RATIO = (0.0, 1_000.0)
+RATIO_OF_MANY = (0.001, 1_000.0)
+"""Of two counts neither of which is ever none."""
 PERCENT = (0.0, 100.0)
 COUNTED = (0.0, 1e12)
 
@@ -53,13 +63,16 @@ SCALES: Mapping[str, tuple[float, float]] = {
     ),
     "votes_down_pct": PERCENT,
     **dict.fromkeys(
+        (*("put_call_ratio", "put_call_oi_ratio"),),
+        RATIO,
+    ),
+    **dict.fromkeys(
         (
             *("long_short_account_ratio", "long_short_account_ratio_coinm"),
             *("long_short_position_ratio", "top_trader_account_ratio", "top_trader_position_ratio"),
             *("taker_buy_sell_ratio", "taker_buy_sell_ratio_coinm"),
-            *("put_call_ratio", "put_call_oi_ratio"),
         ),
-        RATIO,
+        RATIO_OF_MANY,
     ),
     **dict.fromkeys(
         (
@@ -84,6 +97,7 @@ class SentimentMetric(
     key=("source", "metric_name", "symbol", "timestamp", "value"),
     time="timestamp",
     window=timedelta(days=60),
+    zeros=True,
 ):
     """One value of one measure of mood: an index, a long/short ratio, an implied volatility.
 

@@ -11,6 +11,7 @@ from datetime import datetime, timedelta
 from typing import Annotated, Any, ClassVar, Literal, Self, Union, get_args, get_origin
 
 from pydantic import (
+    AfterValidator,
     AwareDatetime,
     BaseModel,
     BeforeValidator,
@@ -32,6 +33,18 @@ Fill = Literal["source", "observed_at", "collection_id"]
 Text = Annotated[str, Field(min_length=1, max_length=LONGEST, pattern=STORABLE)]
 Words = Annotated[str, BeforeValidator(storable), Field(min_length=1)]
 """What the pipeline itself says, or quotes: made storable, never refused."""
+
+
+def _no_leftover(value: str) -> str:
+    """Refuse what Python makes of no value: an id that is none names nothing."""
+    if value in _LEFTOVERS:
+        raise ValueError(f"{value} is no id")
+    return value
+
+
+_LEFTOVERS = frozenset({"None", "True", "False", "nan", "inf", "-inf", "{}", "[]", "()"})
+Id = Annotated[Text, AfterValidator(_no_leftover)]
+"""What a source calls a thing by."""
 Symbol = Annotated[str, Field(min_length=1, max_length=40, pattern=r"^[^\sa-z\p{Cc}]+$")]
 Number = Annotated[float, Field(allow_inf_nan=False)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
@@ -126,7 +139,8 @@ class Column:
 class Table:
     """What a table is, apart from its columns: key, how rows are written, and for how long they are
     kept (None: for ever). collected_in: the group it is collected with, None for what the pipeline
-    keeps about itself."""
+    keeps about itself. zeros: a row may say nothing but zeros; elsewhere an answer of such rows
+    alone is none."""
 
     name: str
     collected_in: Group | None
@@ -137,6 +151,7 @@ class Table:
     keep: timedelta | None
     universe: bool
     any_of: tuple[str, ...]
+    zeros: bool
     columns: tuple[Column, ...]
     description: str
 
@@ -198,6 +213,7 @@ class Row(BaseModel):
         keep: timedelta | None = None,
         universe: bool = False,
         any_of: tuple[str, ...] = (),
+        zeros: bool = False,
     ) -> None:
         cls.table = Table(
             name=table,
@@ -209,6 +225,7 @@ class Row(BaseModel):
             keep=keep,
             universe=universe,
             any_of=any_of,
+            zeros=zeros,
             columns=tuple(_columns(table, cls.model_fields)),
             description=" ".join((cls.__doc__ or "").split()),
         )
@@ -225,6 +242,11 @@ class Row(BaseModel):
         """What rows of one answer say of one another: the place of one that cannot be, or None
         for the whole answer, and why."""
         yield from ()
+
+    def says_nothing(self) -> bool:
+        """Whether all the numbers in it are zero."""
+        numbers = [v for v in self.__dict__.values() if isinstance(v, int | float)]
+        return bool(numbers) and not any(numbers)
 
     def missing(self) -> str | None:
         """Name what a row must not lack altogether, or None when it has some of it."""

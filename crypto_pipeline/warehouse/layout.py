@@ -1,11 +1,14 @@
 """From declarations to the file's tables, views and comments, and from older files to these."""
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
+
+import duckdb
 
 from crypto_pipeline.tables import TABLES, VIEWS, Row
 from crypto_pipeline.warehouse.errors import OF_WHAT_IS_WRITTEN, MigrationFailed, Outdated, TooNew
-from crypto_pipeline.warehouse.migrations import MIGRATIONS, VERSION
+from crypto_pipeline.warehouse.migrations import FUNCTIONS, MIGRATIONS, VERSION
 from crypto_pipeline.warehouse.sql import Connection, first_line, literal, path_of
 
 STORAGE = "v1.4.0"
@@ -76,6 +79,8 @@ def _migrate(connection: Connection, before: int) -> None:
             _retype(connection, table, values)
         for statement in (*step.statements, *step.fills):
             connection.execute(statement)
+        for table, values in step.keys.items():
+            _add_key(connection, table, values)
     _add_missing(connection)
     _create_views(connection)
     _comment(connection)
@@ -84,6 +89,32 @@ def _migrate(connection: Connection, before: int) -> None:
             f"INSERT INTO schema_migrations VALUES "
             f"({number}, {literal(MIGRATIONS[number].name)}, {literal(datetime.now(UTC))})"
         )
+
+
+def _add_key(connection: Connection, table: str, values: Mapping[str, str]) -> None:
+    """Add columns of a key to a table, and fill them."""
+    _teach(connection)
+    for column, value in values.items():
+        connection.execute(f'ALTER TABLE {table} ADD COLUMN IF NOT EXISTS "{column}" VARCHAR')
+        connection.execute(f'UPDATE {table} SET "{column}" = {value} WHERE "{column}" IS NULL')
+
+
+def with_keys(connection: Connection, table: str, relation: str) -> str:
+    """A relation that an older version staged, with the columns of the key that came since."""
+    for step in MIGRATIONS.values():
+        if values := step.keys.get(table):
+            _teach(connection)
+            filled = ", ".join(f'coalesce("{c}", {v}) AS "{c}"' for c, v in values.items())
+            relation = f"SELECT * REPLACE ({filled}) FROM ({relation})"
+    return relation
+
+
+def _teach(connection: Connection) -> None:
+    """Let SQL call what fills keys. It costs the import of pandas, so only who needs it is told."""
+    for name, function in FUNCTIONS.items():
+        with suppress(duckdb.InvalidInputException):  # not known yet
+            connection.remove_function(name)
+        connection.create_function(name, function, ["VARCHAR"], "VARCHAR")
 
 
 def _add_missing(connection: Connection) -> None:

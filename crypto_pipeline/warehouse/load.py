@@ -27,7 +27,7 @@ from crypto_pipeline.tables import (
 from crypto_pipeline.tables.spec import Column
 from crypto_pipeline.warehouse.agreed_view import IDENTIFY, STATEMENTS
 from crypto_pipeline.warehouse.errors import WarehouseError
-from crypto_pipeline.warehouse.layout import migrate
+from crypto_pipeline.warehouse.layout import migrate, with_keys
 from crypto_pipeline.warehouse.migrations import MIGRATIONS
 from crypto_pipeline.warehouse.queries import brought
 from crypto_pipeline.warehouse.sql import Connection, literal, names, transaction
@@ -131,6 +131,8 @@ def load(
         if _has(connection, collection_id):
             receipt.repeated = True
             return receipt
+        if from_spool:
+            staged = {name: with_keys(connection, name, how) for name, how in staged.items()}
         _write_collection(connection, staged, receipt, agree_at)
         for step in MIGRATIONS.values() if from_spool else ():
             for fill in step.fills:

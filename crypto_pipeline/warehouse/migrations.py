@@ -4,10 +4,12 @@ follow from the declarations by themselves.
 A step is history: it is written in the words of its own day, and never follows the declarations.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
-VERSION = 2
+from crypto_pipeline.addresses import article_key
+
+VERSION = 3
 """The layout this code writes. Raise it with a step in MIGRATIONS."""
 
 
@@ -16,13 +18,16 @@ class Migration(NamedTuple):
 
     In this order: retyped: columns of another type, by table, each with the SQL of its new value.
     statements: what else is done. fills: what fills rows that are there, each statement ending in a
-    condition; it is also run for a collection that an older version left in the spool.
+    condition; it is also run for a collection that an older version left in the spool. keys: new
+    columns of a table's key, each with the SQL of its value for rows that lack it: what waits in
+    the spool gets it before it is compared with what is there.
     """
 
     name: str
     statements: tuple[str, ...] = ()
     fills: tuple[str, ...] = ()
     retyped: Mapping[str, Mapping[str, str]] = {}
+    keys: Mapping[str, Mapping[str, str]] = {}
 
 
 _KIND_OF_A_SKIP = """
@@ -49,6 +54,18 @@ list_transform(rejected, lambda voice: {
 """
 """A voice was a sentence until then: NAME 50.0: -50.2 % off."""
 
+
+def _key_of_article(url: str) -> str:
+    try:
+        return article_key(url)
+    except ValueError:
+        return url
+
+
+FUNCTIONS: Mapping[str, Callable[[str], str]] = {"key_of_article": _key_of_article}
+"""What the SQL of a key may call: a key of stored rows has to be the one that new rows get, so this
+follows the code, and a step that changes a key fills it anew. Texts in, a text out."""
+
 MIGRATIONS: Mapping[int, Migration] = {
     1: Migration("the first layout"),
     2: Migration(
@@ -56,5 +73,9 @@ MIGRATIONS: Mapping[int, Migration] = {
         statements=("ALTER TABLE data_collections ADD COLUMN IF NOT EXISTS skip VARCHAR",),
         fills=(_KIND_OF_A_SKIP,),
         retyped={"cached_market_data": {"rejected": _REJECTED_AS_STRUCTS}},
+    ),
+    3: Migration(
+        "what all addresses of one article have in common",
+        keys={"news_articles": {"article_key": "key_of_article(url)"}},
     ),
 }

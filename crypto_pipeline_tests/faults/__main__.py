@@ -14,7 +14,16 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 from crypto_pipeline.sources import ENDPOINTS
-from crypto_pipeline_tests.faults import bounds, canaries, clocks, disks, kills, report, together
+from crypto_pipeline_tests.faults import (
+    bounds,
+    canaries,
+    clocks,
+    disks,
+    kills,
+    lies,
+    report,
+    together,
+)
 from crypto_pipeline_tests.faults.campaign import Campaign
 from crypto_pipeline_tests.faults.host import Host
 from crypto_pipeline_tests.faults.kinds import KINDS
@@ -38,6 +47,7 @@ PARTS: Mapping[str, Part] = {
     "clocks": lambda campaign, chosen: clocks.run(campaign.host),
     "disks": lambda campaign, chosen: disks.run(campaign.host, campaign.chance),
     "canaries": lambda campaign, chosen: canaries.run(campaign.host),
+    "lies": lambda campaign, chosen: lies.run(campaign.chance, chosen.kinds),
 }
 
 

@@ -265,7 +265,7 @@ def _shape(host: "Host", shape: str, folder: Path) -> Line:
             key(way, shape),
             environment=together.settings(host.url, file),
         )
-        if done.problem:
+        if done.problem and not _refused(done.problem, key(way, shape)):
             problems[way] = f"{way}: raised {done.problem}"
     said = _command_line(host, shape, folder)
     leaks = found(folder, [key(way, shape) for way in ECHOES])
@@ -277,6 +277,12 @@ def _shape(host: "Host", shape: str, folder: Path) -> Line:
     line.add(said)
     host.treat()
     return line
+
+
+def _refused(problem: str, value: str) -> bool:
+    """Whether a key that no header can hold was refused by its name, and not told."""
+    told = any(form in problem.encode() for form in forms(value))
+    return not value.isascii() and problem.startswith("SettingError: ") and not told
 
 
 def _command_line(host: "Host", shape: str, folder: Path) -> list[str]:
