@@ -407,3 +407,19 @@ def test_an_alert_found_anew_while_the_file_was_held_is_the_one_in_the_file(
     look(warehouse, again.cursor)
     ((kept, told),) = warehouse.query("SELECT opened_at, notified_at IS NOT NULL FROM alerts")
     assert (kept, told) == (opened_at, True)
+
+
+def test_an_alert_is_over_once_while_a_reader_keeps_its_end_from_being_written(
+    warehouse: Warehouse, listener: Listener, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CRYPTO_PIPELINE_ALERT_URL", listener.url)
+    remember(warehouse, "c1", health(0, "open"))
+    look(warehouse)
+    remember(warehouse, "c2", health(0))
+    with held(warehouse.path, read_only=True):
+        over = look(warehouse, None)
+        again = look(warehouse, over.cursor)
+    assert [told["message"].split(":")[0] for told in listener.told] == ["warning", "over"]
+    assert (len(over.closed), again.closed) == (1, [])
+    look(warehouse, again.cursor)
+    assert warehouse.query("SELECT closed_at IS NOT NULL FROM alerts") == [(True,)]
