@@ -5,6 +5,8 @@
 # make live      every keyless endpoint once on the real internet; REPORT=live.xml keeps the account
 # make faults    hosts, kills, clocks and disks at their worst, for an hour or two; FAULTS="--parts
 #                alone --seed 7" runs a part of it
+# make mutants   one operator or constant changed at a time: do the tests notice? MODULES="warehouse/file
+#                monitoring/alerts" chooses, SAMPLE=80 takes so many of each by chance
 # make bench     the benchmarks
 # make docs      write the generated reference anew
 # make lock      into locked/ the hashes of what is installed, by constraints.txt and pyproject.toml
@@ -16,7 +18,7 @@ BIN := $(VENV)/bin
 export DAGSTER_HOME ?= $(CURDIR)
 export DAGSTER_DISABLE_TELEMETRY := yes
 
-.PHONY: collect demo dev test live faults lint bench docs lock clean
+.PHONY: collect demo dev test live faults mutants lint bench docs lock clean
 
 collect: $(VENV)/ready
 	$(BIN)/crypto-pipeline collect both
@@ -50,6 +52,12 @@ FAULTS ?=
 faults: $(VENV)/dev-ready
 	$(BIN)/python -m crypto_pipeline_tests.faults $(FAULTS)
 
+MODULES ?=
+SAMPLE ?= 0
+
+mutants: $(VENV)/mutants-ready
+	$(BIN)/python -m crypto_pipeline_tests.mutants $(MODULES) --sample $(SAMPLE)
+
 bench: $(VENV)/ready
 	$(BIN)/python -m benchmarks
 
@@ -76,6 +84,10 @@ $(VENV)/dev-ready: $(VENV)/ready locked/dev.txt
 	$(HASHED) -r locked/dev.txt
 	touch $@
 
+$(VENV)/mutants-ready: $(VENV)/dev-ready locked/mutants.txt
+	$(HASHED) -r locked/mutants.txt
+	touch $@
+
 .duckdb2/ready: $(VENV)/dev-ready locked/duckdb2.txt
 	rm -rf .duckdb2
 	$(HASHED) --no-deps --target .duckdb2 -r locked/duckdb2.txt
@@ -93,4 +105,5 @@ lock: $(VENV)/dev-ready
 	$(BUILD) | $(LOCK) -c constraints.txt -o locked/alerts.txt --extra alerts pyproject.toml -
 	$(BUILD) | $(LOCK) -c constraints.txt -o locked/dg.txt --extra dg pyproject.toml -
 	$(BUILD) | $(LOCK) -c constraints.txt -o locked/dev.txt --extra dev pyproject.toml -
+	$(BUILD) | $(LOCK) -c constraints.txt -o locked/mutants.txt --extra mutants pyproject.toml -
 	echo 'duckdb>=2,<3' | $(LOCK) -o locked/duckdb2.txt -

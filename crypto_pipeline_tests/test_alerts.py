@@ -1,7 +1,6 @@
 """Alerts: opened once, closed when over, sent; and the spool drained."""
 
 import json
-import os
 import threading
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -9,20 +8,14 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
 
-import dagster as dg
 import pytest
 
-from crypto_pipeline.definitions import build_definitions
 from crypto_pipeline.monitoring import alerts
 from crypto_pipeline.monitoring.alerts import Round
-from crypto_pipeline.orchestration import sensors
 from crypto_pipeline.sources import ENDPOINTS
 from crypto_pipeline.tables import SourceHealth
 from crypto_pipeline.warehouse import Batch, Warehouse
-from crypto_pipeline_tests.test_dagster import instance
 from crypto_pipeline_tests.test_warehouse import batch, count, held, outcome, price
-
-__all__ = ["instance"]
 
 ENDPOINT = next(e for e in ENDPOINTS.values() if e.model.table.name == "gas_prices")
 
@@ -271,53 +264,6 @@ def test_a_file_that_cannot_be_read_through_is_an_alert(warehouse: Warehouse) ->
             file.seek(at)
             file.write(b"rubbish")
     assert [kind for kind, _ in kinds(look(warehouse))] == ["database"]
-
-
-def test_what_waits_in_the_spool_is_drained_by_a_run(
-    warehouse: Warehouse, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(sensors, "LOCK_WAIT_S", 0.2)
-    warehouse.write(batch("c1", price("alpha", "BTC", 1)))
-    with held(warehouse.path):
-        warehouse.write(batch("c2", price("alpha", "BTC", 2, "c2")))
-    with dg.build_sensor_context(instance=instance) as context:
-        assert isinstance(sensors.check_alerts(context), dg.RunRequest)
-        assert isinstance(sensors.check_alerts(context), dg.SkipReason)
-    job = build_definitions().resolve_job_def("drain_spool")
-    assert job.execute_in_process(instance=instance).success
-    assert warehouse.waiting() == []
-    assert count(warehouse, "market_prices") == 2
-
-
-def test_a_drain_of_a_locked_file_is_no_failure(
-    warehouse: Warehouse, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("crypto_pipeline.warehouse.file.LOCK_WAIT_S", 0.2)
-    warehouse.write(batch("c1", price("alpha", "BTC", 1)))
-    with held(warehouse.path):
-        job = build_definitions().resolve_job_def("drain_spool")
-        assert job.execute_in_process(instance=instance).success
-
-
-def test_a_collection_that_never_fits_keeps_no_run_from_being_recorded(
-    warehouse: Warehouse, instance: dg.DagsterInstance
-) -> None:
-    warehouse.write(batch("c0", price("alpha", "BTC", 1)))
-    warehouse.write(batch("c1", price("alpha", "BTC", 1)), hurry=lambda: True)
-    (waiting,) = warehouse.waiting()
-    (waiting / "market_prices.parquet").rename(waiting / "of_a_later_release.parquet")
-    job = build_definitions().resolve_job_def("drain_spool")
-    assert job.execute_in_process(instance=instance).success
-    assert warehouse.waiting() == [waiting]
-
-    def recorded() -> int:
-        with dg.build_sensor_context(instance=instance) as context:
-            sensors.record_worker(context)
-        return count(warehouse, "worker_runs")
-
-    assert recorded() == 0
-    os.utime(waiting, (0, 0))
-    assert recorded() == 1
 
 
 def test_no_url_is_ever_shown(

@@ -1,5 +1,6 @@
 """What Dagster sees and does: definitions, runs, checks, schedules, with a real instance."""
 
+import os
 import shutil
 import sqlite3
 from collections.abc import Iterator
@@ -15,14 +16,14 @@ from crypto_pipeline import docs
 from crypto_pipeline.collection import collect
 from crypto_pipeline.definitions import build_definitions
 from crypto_pipeline.monitoring import dagster_instance
-from crypto_pipeline.orchestration import assets, schedules
+from crypto_pipeline.orchestration import assets, schedules, sensors
 from crypto_pipeline.orchestration.resources import WarehouseResource
 from crypto_pipeline.settings import SettingError
 from crypto_pipeline.tables import DATA
 from crypto_pipeline.warehouse import Warehouse
 from crypto_pipeline_tests.conftest import Canned, coins, source
 from crypto_pipeline_tests.dagster_inside import started_run
-from crypto_pipeline_tests.test_warehouse import count, held
+from crypto_pipeline_tests.test_warehouse import batch, count, held, price
 from crypto_pipeline_tests.upstream import Rule, Upstream
 
 PRICES = dg.AssetKey("market_prices")
@@ -182,7 +183,7 @@ def test_a_locked_database_is_a_green_run_with_a_warning(
     instance: dg.DagsterInstance,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("crypto_pipeline.warehouse.file.LOCK_WAIT_S", 0.2)
+    monkeypatch.setattr(Warehouse.__init__, "__defaults__", (0.2,))
     materialize(instance)
     with held(warehouse.path):
         result = materialize(instance, force=True)
@@ -304,3 +305,53 @@ def test_the_instance_configuration_is_accepted(tmp_path: Path) -> None:
         assert instance.run_monitoring_enabled
         limit = instance.run_monitoring_settings["max_runtime_seconds"]
         assert limit == schedules.TIME_LIMIT.total_seconds()
+
+
+# The spool
+
+
+def test_what_waits_in_the_spool_is_drained_by_a_run(
+    warehouse: Warehouse, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sensors, "LOCK_WAIT_S", 0.2)
+    warehouse.write(batch("c1", price("alpha", "BTC", 1)))
+    with held(warehouse.path):
+        warehouse.write(batch("c2", price("alpha", "BTC", 2, "c2")))
+    with dg.build_sensor_context(instance=instance) as context:
+        assert isinstance(sensors.check_alerts(context), dg.RunRequest)
+        assert isinstance(sensors.check_alerts(context), dg.SkipReason)
+    job = build_definitions().resolve_job_def("drain_spool")
+    assert job.execute_in_process(instance=instance).success
+    assert warehouse.waiting() == []
+    assert count(warehouse, "market_prices") == 2
+
+
+def test_a_drain_of_a_locked_file_is_no_failure(
+    warehouse: Warehouse, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Warehouse.__init__, "__defaults__", (0.2,))
+    warehouse.write(batch("c1", price("alpha", "BTC", 1)))
+    with held(warehouse.path):
+        job = build_definitions().resolve_job_def("drain_spool")
+        assert job.execute_in_process(instance=instance).success
+
+
+def test_a_collection_that_never_fits_keeps_no_run_from_being_recorded(
+    warehouse: Warehouse, instance: dg.DagsterInstance
+) -> None:
+    warehouse.write(batch("c0", price("alpha", "BTC", 1)))
+    warehouse.write(batch("c1", price("alpha", "BTC", 1)), hurry=lambda: True)
+    (waiting,) = warehouse.waiting()
+    (waiting / "market_prices.parquet").rename(waiting / "of_a_later_release.parquet")
+    job = build_definitions().resolve_job_def("drain_spool")
+    assert job.execute_in_process(instance=instance).success
+    assert warehouse.waiting() == [waiting]
+
+    def recorded() -> int:
+        with dg.build_sensor_context(instance=instance) as context:
+            sensors.record_worker(context)
+        return count(warehouse, "worker_runs")
+
+    assert recorded() == 0
+    os.utime(waiting, (0, 0))
+    assert recorded() == 1

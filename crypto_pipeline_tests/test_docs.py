@@ -142,7 +142,7 @@ def pins(text: str) -> dict[str, tuple[str, bool, int]]:
     }
 
 
-LOCKED = ("run", "alerts", "dg", "dev", "duckdb2")
+LOCKED = ("run", "alerts", "dg", "dev", "mutants", "duckdb2")
 
 
 @pytest.mark.parametrize("name", LOCKED)
@@ -168,7 +168,7 @@ def test_what_is_locked_is_what_the_project_and_its_build_need() -> None:
         "run": project["project"]["dependencies"] + project["build-system"]["requires"],
         **{
             extra: project["project"]["optional-dependencies"][extra]
-            for extra in ("alerts", "dg", "dev")
+            for extra in ("alerts", "dg", "dev", "mutants")
         },
     }
     for name, requirements in needed.items():
@@ -185,5 +185,5 @@ def test_make_installs_nothing_without_a_hash() -> None:
     assert uses
     assert all("--require-hashes" in use or "--no-index" in use for use in uses)
     assert re.findall(r"-r (\S+)", makefile) == [
-        f"locked/{n}.txt" for n in ("run", "dev", "duckdb2")
+        f"locked/{n}.txt" for n in ("run", "dev", "mutants", "duckdb2")
     ]

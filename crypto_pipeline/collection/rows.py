@@ -82,9 +82,9 @@ class RowMaker:
         made = self.endpoint.row(record)
         if made is None:
             return None
-        values = {**self._filled, **made}
         if lenient:
-            values = {k: None if isinstance(v, Missing) else v for k, v in values.items()}
+            made = {k: None if isinstance(v, Missing) else v for k, v in made.items()}
+        values = {**self._filled, **made}
         for name in self._tickers:
             if values.get(name) is not None:
                 values[name] = ticker_name(values[name], self.endpoint.source.aliases)

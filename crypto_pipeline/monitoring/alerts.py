@@ -48,6 +48,8 @@ SILENCE = timedelta(hours=1)
 BIG_COINS = 20
 """Coins, by market capitalisation, whose price is looked at one by one."""
 
+NEVER = datetime.min.replace(tzinfo=UTC)
+
 log = logging.getLogger(__name__)
 
 
@@ -74,8 +76,8 @@ class Cursor:
 
     open: dict[str, Alert] = field(default_factory=dict)
     unwritten: list[Alert] = field(default_factory=list)
-    measured_at: datetime = datetime(1970, 1, 1, tzinfo=UTC)
-    drained_at: datetime = datetime(1970, 1, 1, tzinfo=UTC)
+    measured_at: datetime = NEVER
+    drained_at: datetime = NEVER
     looked_at: datetime | None = None
     uptime_s: float | None = None
     took_over: bool = True
