@@ -836,6 +836,9 @@ def chainlink_price(feed: tuple[str, str]) -> dict[str, Any] | None:
 CHAINLINK.endpoint(
     MarketPrice,
     "",
+    # Its feeds are written anew after an hour, or once the price moved by half a percent or more:
+    # https://docs.chain.link/data-feeds (heartbeat; the last round takes a moment to get on chain).
+    stale_after=minutes(70),
     json=[
         {
             "jsonrpc": "2.0",
