@@ -764,7 +764,7 @@ DIADATA.endpoint(
     min_interval=minutes(15),
     records=one(),
     row=lambda c: coin(
-        f"{c['Blockchain']}:{c['Address']}",
+        f"{c['Blockchain']}:{label(c['Address'])}",
         c["Symbol"],
         c["Name"],
         c["Price"],

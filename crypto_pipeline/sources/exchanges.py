@@ -12,6 +12,7 @@ from crypto_pipeline.sources.values import (
     WrongShape,
     at,
     candle,
+    flag,
     iso,
     millis,
     named_candle,
@@ -625,7 +626,7 @@ WHITEBIT.endpoint(
     records=pairs(),
     row=lambda p: (
         None
-        if p[1]["isFrozen"]
+        if flag(p[1]["isFrozen"])
         else ticker(
             p[0],
             p[1]["last_price"],
@@ -1244,7 +1245,7 @@ def coinbase_product(p: Mapping[str, Any]) -> dict[str, Any] | None:
 
     A market that is disabled keeps its last price.
     """
-    if p["product_type"] != "SPOT" or p["alias"] or p["is_disabled"]:
+    if p["product_type"] != "SPOT" or p["alias"] or flag(p["is_disabled"]):
         return None
     return ticker(
         (p["base_currency_id"], p["quote_currency_id"]),
