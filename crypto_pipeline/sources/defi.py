@@ -114,7 +114,11 @@ DEFILLAMA.endpoint(
 )
 
 DEFILLAMA_COINS = Source(
-    "defillama_coins", "https://coins.llama.fi", docs="https://api-docs.defillama.com/", gap=0.5
+    "defillama_coins",
+    "https://coins.llama.fi",
+    docs="https://api-docs.defillama.com/",
+    gap=0.5,
+    voice_of="coingecko",
 )
 
 PRICED = (
@@ -212,6 +216,7 @@ GECKOTERMINAL = Source(
     docs="https://apiguide.geckoterminal.com/",
     headers={"Accept": "application/json;version=20230302"},
     gap=0.5,
+    voice_of="coingecko",
 )
 
 
