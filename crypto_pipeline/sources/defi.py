@@ -116,7 +116,11 @@ DEFILLAMA.endpoint(
 )
 
 DEFILLAMA_COINS = Source(
-    "defillama_coins", "https://coins.llama.fi", docs="https://api-docs.defillama.com/", gap=0.5
+    "defillama_coins",
+    "https://coins.llama.fi",
+    docs="https://api-docs.defillama.com/",
+    gap=0.5,
+    voice_of="coingecko",
 )
 
 PRICED = (
@@ -214,6 +218,7 @@ GECKOTERMINAL = Source(
     docs="https://apiguide.geckoterminal.com/",
     headers={"Accept": "application/json;version=20230302"},
     gap=0.5,
+    voice_of="coingecko",
 )
 
 

@@ -73,6 +73,7 @@ COINBASE_EXCHANGE = Source(
     "https://api.exchange.coinbase.com",
     docs="https://docs.cdp.coinbase.com/exchange/reference",
     aliases={"CGLD": "CELO"},
+    voice_of="coinbase",
 )
 
 
@@ -517,6 +518,7 @@ BINANCE_US = Source(
     "binance_us",
     "https://api.binance.us",
     docs="https://docs.binance.us/#get-24h-price-change-statistics",
+    voice_of="binance",
 )
 
 BINANCE_US.endpoint(
@@ -849,7 +851,12 @@ HITBTC.endpoint(
     ),
 )
 
-FMFWIO = Source("fmfwio", "https://api.fmfw.io/api/3", docs="https://api.fmfw.io/")
+FMFWIO = Source(
+    "fmfwio",
+    "https://api.fmfw.io/api/3",
+    docs="https://api.fmfw.io/",
+    voice_of="hitbtc",
+)
 
 FMFWIO.endpoint(
     MarketPrice,
