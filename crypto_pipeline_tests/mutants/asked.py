@@ -102,6 +102,7 @@ class Copy:
         self._temporary = folder / "temporary"
         self._notes = folder / "notes.json"
         ignored = shutil.ignore_patterns(".*", "__pycache__", "*.egg-info", "build")
+        folder.chmod(0o755)  # some tests look at it as another user
         shutil.copytree(ROOT, self.root, ignore=ignored)
         self._text = self._file.read_text(encoding="utf-8")
         self.tests: dict[str, list[int]] = {}
