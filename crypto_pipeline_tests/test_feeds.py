@@ -306,6 +306,7 @@ def test_a_name_that_says_it_is_no_address_is_no_link() -> None:
         ("<title>A <b>bold</b> word</title>", "A bold word"),
         ("<title>b<b>ol</b>d<!-- not this -->ly</title>", "boldly"),
         ("<title>A<br/>B</title>", "A B"),
+        ('<title type="text">The &lt;b&gt; tag &amp;amp; I</title>', "The <b> tag & I"),
         ("<title>A &lt;b&gt;bold&lt;/b&gt; word</title>", "A bold word"),
         ("<title><![CDATA[A <b>bold</b> word]]></title>", "A bold word"),
         ("<title> </title><description>Only words</description>", "Only words"),

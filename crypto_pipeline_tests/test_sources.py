@@ -2,9 +2,10 @@
 
 import json
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 import pytest
@@ -15,6 +16,7 @@ from crypto_pipeline.collection.exchange import Answer
 from crypto_pipeline.collection.extract import Extraction, extract
 from crypto_pipeline.sources import ENDPOINTS, Endpoint
 from crypto_pipeline.sources.spec import Ask
+from crypto_pipeline.sources.values import list_at
 from crypto_pipeline.tables import Row
 from crypto_pipeline_tests.recorded import SAMPLED_AT as NOW
 from crypto_pipeline_tests.recorded import answered, clock_of
@@ -41,6 +43,8 @@ OUTDATED = {
     "market_prices bigone/tickers-0-sample.json": "only PCX-BTC: no dollar quote",
     "market_prices bitvavo/tickers-0-sample.json": "only ADA-BTC: no dollar quote",
     "market_prices bybit/tickers-0-sample.json": "one inverse contract, no spot market",
+    "cached_ohlc bybit/ohlcv-0-sample.json": "candles of an inverse contract",
+    "cached_ohlc onetrading/ohlcv-0-sample.json": "candles of an hour",
     "market_prices cryptocom/get-tickers-oi-sample.json": "only a perpetual",
     "market_prices cryptocom/tickers-0-sample.json": "only a perpetual",
     "market_prices deribit/tickers-0-sample.json": "only an option",
@@ -81,6 +85,7 @@ OUTDATED = {
     ),
     "whale_transactions blockchair/bitcoin-transactions.json": "one transaction of 2,409 dollars",
     # Another shape than the source answers with today
+    "sentiment_metrics binance_futures_data/top-account-2020.json": "2020: pair for symbol",
     "global_market coingecko/global-docs.json": "documentation that writes date for data",
     "funding_rates binance_futures/dapi-premium-index-one.json": "2020, dated: no funding",
     "funding_rates delta/tickers-all-2020.json": "2020: no funding_rate",
@@ -242,6 +247,90 @@ def test_times_of_the_sample_are_plausible(endpoint_id: str) -> None:
         for name, value in row:
             if isinstance(value, datetime):
                 assert datetime(2009, 1, 1, tzinfo=UTC) < value < NOW + timedelta(days=2), name
+
+
+def leaves(value: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
+    """Every value in a parsed body that holds no others, and the parts of the path to it."""
+    if isinstance(value, dict | list):
+        for place, inner in value.items() if isinstance(value, dict) else enumerate(value):
+            yield from leaves(inner, (*path, str(place)))
+    else:
+        yield path, value
+
+
+def replaced(value: Any, parts: Sequence[str], other: object) -> Any:
+    """A copy with another value at a dotted path."""
+    if not parts:
+        return other
+    copy: Any = value.copy() if isinstance(value, dict) else list(value)
+    place = parts[0] if isinstance(value, dict) else int(parts[0])
+    copy[place] = replaced(copy[place], parts[1:], other)
+    return copy
+
+
+def numeric(value: Any) -> bool:
+    if isinstance(value, str):
+        return bool(re.fullmatch(r"-?\d+(\.\d+)?|0x[0-9a-f]{1,20}", value))
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def numbers_of(rows: Sequence[Row]) -> set[tuple[str, float]]:
+    return {
+        (name, value)
+        for row in rows
+        for name, value in row
+        if isinstance(value, int | float) and not isinstance(value, bool)
+    }
+
+
+@pytest.mark.parametrize("endpoint_id", [i for i in IDS if ENDPOINTS[i].read == "json"])
+def test_no_number_is_made_of_what_is_none(endpoint_id: str) -> None:
+    """true in place of any number of the sample is never counted as 1."""
+    endpoint = ENDPOINTS[endpoint_id]
+    file = sample_file(endpoint)
+    assert file
+    body = json.loads(file.read_bytes())
+    known = numbers_of(sample_extraction(endpoint_id).rows)
+    places = [path for path, value in leaves(body) if numeric(value)]
+    for path in places[:300]:
+        bent = json.dumps(replaced(body, path, other=True)).encode()
+        found = extract(endpoint, endpoint.asks()[0], answer(bent), COLLECTION)
+        made = numbers_of(found.rows) - known
+        assert not made, f"{path}: {made}"
+
+
+def about_another(endpoint: Endpoint, path: str, other: object) -> Endpoint:
+    """The endpoint, reading its sample as if the answer were about something else."""
+    if not path.startswith("*."):
+        return endpoint
+    where = endpoint.records
+    read = where if callable(where) else partial(list_at, path=where)
+    parts = path[2:].split(".")
+
+    def records(body: Any) -> list[Any]:
+        return [replaced(record, parts, other) for record in read(body)]
+
+    return replace(endpoint, records=records)
+
+
+@pytest.mark.parametrize(
+    ("endpoint_id", "path"), [(i, path) for i in IDS for path in ENDPOINTS[i].repeats]
+)
+@pytest.mark.parametrize("other", ["OTHERUSDT", "", None, 7, True, {"symbol": "BTC"}])
+def test_an_answer_about_something_else_gives_no_row(
+    endpoint_id: str, path: str, other: object
+) -> None:
+    endpoint = ENDPOINTS[endpoint_id]
+    file = sample_file(endpoint)
+    assert file
+    body = json.loads(file.read_bytes())
+    if not path.startswith("*."):
+        body = replaced(body, path.split("."), other)
+    asked = about_another(endpoint, path, other)
+    found = extract(asked, endpoint.asks()[0], answer(json.dumps(body).encode()), COLLECTION)
+    assert found.outcome == "changed", found.reason
+    assert not found.rows
+    assert "asked for" in (found.reason or "")
 
 
 @pytest.mark.skipif(not RECORDINGS.exists(), reason="../shared/recordings is not here")

@@ -22,6 +22,48 @@ def test_what_is_no_number_raises(bad: object) -> None:
         v.number(bad)
 
 
+@pytest.mark.parametrize(
+    ("text", "value"), [("1,234.5", 1234.5), ("-12,345,678", -12345678), (" 1,000 ", 1000)]
+)
+def test_commas_group_digits_by_three(text: str, value: float) -> None:
+    assert v.number(text) == value
+
+
+@pytest.mark.parametrize("text", ["1,5", "1,23", "12,3456", "1,,000", ",500", "1_000", "1,234.5.6"])
+def test_what_may_be_a_decimal_comma_is_no_number(text: str) -> None:
+    with pytest.raises(ValueError, match="is not a number"):
+        v.number(text)
+
+
+@pytest.mark.parametrize("bad", [True, None, "", "-", [1], {"a": 1}, "abc"])
+def test_arithmetic_needs_a_number(bad: object) -> None:
+    with pytest.raises((TypeError, ValueError)):
+        v.given(bad)
+
+
+@pytest.mark.parametrize("bad", [True, None, 1.5, "1.5", "1e3", " 1", "1_0", "0x10", [1]])
+def test_what_is_no_whole_number_raises(bad: object) -> None:
+    with pytest.raises((TypeError, ValueError)):
+        v.whole_number(bad)
+
+
+def test_small_units_become_coins_without_a_loss_of_digits() -> None:
+    assert v.units(str(3 * 10**21), 18) == v.units(hex(3 * 10**21), 18) == 3000
+    assert v.whole_number("123456789012345678901") == 123456789012345678901
+
+
+def test_an_id_is_a_number_or_text() -> None:
+    assert (v.label(7), v.label("btc")) == ("7", "btc")
+    for bad in (True, None, {"id": 7}):
+        with pytest.raises(TypeError):
+            v.label(bad)
+
+
+def test_hours_lie_between_two_times() -> None:
+    assert v.hours_between(NOON, NOON.replace(hour=20)) == 8
+    assert v.hours_between(None, NOON) is None
+
+
 @given(st.floats(allow_nan=False, allow_infinity=False))
 def test_a_number_survives_its_text(x: float) -> None:
     assert v.number(repr(x)) == x
@@ -109,6 +151,15 @@ def test_the_volume_of_a_ticker_is_in_dollars() -> None:
     assert by_quote["volume_24h"] == 170000
 
 
+def test_the_volume_of_a_ticker_is_what_was_traded() -> None:
+    def volume(**about: object) -> object:
+        return (v.ticker("BTCUSDT", "90000", base_volume="2", **about) or {})["volume_24h"]  # type: ignore[arg-type]
+
+    assert volume(vwap="88000") == 176000
+    assert volume(vwap="88000", quote_volume="175000") == 175000
+    assert volume(vwap="0") == volume(vwap=None) == 180000
+
+
 def test_the_change_of_a_ticker_is_in_percent() -> None:
     found = v.ticker("BTC-USD", 110, opened=100)
     assert found
@@ -178,6 +229,38 @@ def test_evm_fees_are_the_base_fee_and_the_median_tip() -> None:
         13,
     )
     assert found["base_fee_gwei"] == 10
+
+
+TIP = [hex(10**9)] * 3
+
+
+@pytest.mark.parametrize(
+    ("history", "base"),
+    [
+        ({"baseFeePerGas": ["0x1", hex(10 * 10**9)], "reward": None}, 10),
+        ({"baseFeePerGas": ["0x1", hex(10 * 10**9)], "reward": []}, 10),
+        ({"baseFeePerGas": ["0x1", hex(10 * 10**9)], "reward": [None, []]}, 10),
+        ({"reward": [TIP]}, None),
+        ({"baseFeePerGas": [], "reward": [TIP]}, None),
+        ({"baseFeePerGas": None, "reward": None}, None),
+    ],
+)
+def test_an_odd_fee_history_costs_the_fees_and_not_the_price(
+    history: dict[str, object], base: float | None
+) -> None:
+    found = v.evm_gas(hex(12 * 10**9), history)
+    levels = {found[f"{level}_gas_price"] for level in ("slow", "standard", "fast")}
+    assert (found["gas_price_gwei"], found["base_fee_gwei"], levels) == (12, base, {None})
+
+
+def test_a_block_without_tips_leaves_the_median_to_the_others() -> None:
+    history = {"baseFeePerGas": [hex(10 * 10**9)], "reward": [None, TIP, []]}
+    assert v.evm_gas(hex(12 * 10**9), history)["standard_gas_price"] == 11
+
+
+def test_without_a_fee_market_the_price_is_all_three() -> None:
+    found = v.evm_gas(hex(12 * 10**9))
+    assert {found[f"{level}_gas_price"] for level in ("slow", "standard", "fast")} == {12}
 
 
 @given(st.text())

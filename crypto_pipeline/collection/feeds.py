@@ -167,7 +167,7 @@ def _texts(parts: Parts, names: tuple[str, ...]) -> Iterator[str]:
 def _entry(element: Any, site: str) -> dict[str, Any]:
     parts = _parts(element)
     return {
-        "title": _first(parts, _TITLES),
+        "title": _title(parts),
         "link": _link(parts, site) or _named_by(parts, element, site),
         "guid": (_first(parts, ("guid", "id")) or "").strip() or None,
         "published": list(_texts(parts, _DATES)),
@@ -176,6 +176,14 @@ def _entry(element: Any, site: str) -> dict[str, Any]:
         "tags": [tag for element in _all(parts, _TAGS) if (tag := _tag(element))],
         "apart": "",
     }
+
+
+def _title(parts: Parts) -> str | None:
+    """The title, as text with markup. What says that it has none keeps its brackets: they are
+    escaped twice, since markup may be."""
+    text = _first(parts, _TITLES)
+    plain = any(title.get("type") == "text" for title in parts.get("title", ()))
+    return text.replace("<", "&amp;lt;") if text and plain else text
 
 
 def _all(parts: Parts, names: tuple[str, ...]) -> Iterator[Any]:

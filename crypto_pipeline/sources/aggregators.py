@@ -7,7 +7,9 @@ from crypto_pipeline.sources.values import (
     change,
     coin,
     from_hex,
+    given,
     iso,
+    label,
     millis,
     nonzero,
     number,
@@ -18,6 +20,9 @@ from crypto_pipeline.sources.values import (
     rpc_results,
     seconds,
     ticker,
+    times,
+    units,
+    whole_number,
 )
 from crypto_pipeline.tables import (
     Candle,
@@ -31,7 +36,7 @@ from crypto_pipeline.tables import (
 def with_figures(c: dict[str, Any], usd: dict[str, Any]) -> dict[str, Any] | None:
     """The row of a coin whose figures in dollars stand apart from its name."""
     return coin(
-        str(c["id"]),
+        label(c["id"]),
         c["symbol"],
         c["name"],
         usd["price"],
@@ -274,7 +279,7 @@ COINMARKETCAP_DATAAPI = Source(
 def coinmarketcap_listed(c: dict[str, Any]) -> dict[str, Any] | None:
     usd = {quote["name"]: quote for quote in c["quotes"]}["USD"]
     return coin(
-        str(c["id"]),
+        label(c["id"]),
         c["symbol"],
         c["name"],
         usd["price"],
@@ -310,7 +315,7 @@ def coinmarketcap_trend(place: tuple[int, Any]) -> dict[str, Any]:
     price = item.get("priceChange") or {}
     return {
         "rank": rank,
-        "source_id": str(item["id"]),
+        "source_id": label(item["id"]),
         "symbol": item["symbol"] or None,
         "name": item["name"],
         "price_usd": nonzero(price.get("price")),
@@ -657,7 +662,7 @@ CRYPTOBUBBLES.endpoint(
     typical_bytes=130_000,
     min_interval=hours(1),
     row=lambda c: coin(
-        str(c["id"]),
+        label(c["id"]),
         c["symbol"],
         c["name"],
         c["price"],
@@ -677,6 +682,7 @@ COINCODEX = Source(
 COINCODEX.endpoint(
     MarketPrice,
     "/get_coin/{each}",
+    repeats={"symbol": "{each}"},
     each=Pairs("{base}"),
     min_interval=minutes(15),
     records=one(),
@@ -713,12 +719,13 @@ RATED = frozenset(
 COINBASE_RATES.endpoint(
     MarketPrice,
     "/exchange-rates",
+    repeats={"data.currency": "USD"},
     typical_bytes=6_000,
     params={"currency": "USD"},
     records=pairs("data.rates"),
     # The rate is what one dollar buys: the price is one over it.
     row=lambda p: (
-        coin(p[0], p[0], None, 1 / float(p[1])) if p[0] in RATED and nonzero(p[1]) else None
+        coin(p[0], p[0], None, 1 / given(p[1])) if p[0] in RATED and nonzero(p[1]) else None
     ),
 )
 
@@ -752,6 +759,7 @@ DIADATA = Source("diadata", "https://api.diadata.org/v1", docs="https://docs.dia
 DIADATA.endpoint(
     MarketPrice,
     "/assetQuotation/{each}/0x0000000000000000000000000000000000000000",
+    repeats={"Blockchain": "{each}"},
     each={"Bitcoin": {}, "Ethereum": {}},
     min_interval=minutes(15),
     records=one(),
@@ -822,12 +830,15 @@ def chainlink_price(feed: tuple[str, str]) -> dict[str, Any] | None:
     if len(words) != 5 * 64:
         raise ValueError(f"{result[:80]!r} is not five words")
     answer, updated = (from_hex("0x" + words[64 * i : 64 * (i + 1)]) for i in (1, 3))
-    return coin(CHAINLINK_FEEDS[symbol], symbol, None, answer / 1e8, at=seconds(updated))
+    return coin(CHAINLINK_FEEDS[symbol], symbol, None, units(answer, 8), at=seconds(updated))
 
 
 CHAINLINK.endpoint(
     MarketPrice,
     "",
+    # Its feeds are written anew after an hour, or once the price moved by half a percent or more:
+    # https://docs.chain.link/data-feeds (heartbeat; the last round takes a moment to get on chain).
+    stale_after=minutes(70),
     json=[
         {
             "jsonrpc": "2.0",
@@ -867,7 +878,7 @@ PYTH_HERMES.endpoint(
         f["id"],
         PYTH_FEEDS[f["id"]],
         None,
-        int(f["price"]["price"]) * 10.0 ** f["price"]["expo"],
+        times(f["price"]["price"], 10.0 ** whole_number(f["price"]["expo"])),
         at=seconds(f["price"]["publish_time"]),
     ),
 )

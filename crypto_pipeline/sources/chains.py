@@ -9,6 +9,7 @@ from crypto_pipeline.sources.values import (
     at,
     fees,
     from_hex,
+    given,
     iso,
     list_at,
     micros,
@@ -17,13 +18,14 @@ from crypto_pipeline.sources.values import (
     nonzero,
     one,
     pairs,
+    per,
     rpc_results,
     seconds,
     times,
+    units,
+    whole_number,
 )
 from crypto_pipeline.tables import BlockchainStats, GasPrice, MarketPrice, WhaleTransaction
-
-SATOSHIS = 1e8  # in a coin; a tinybar is as small a part of an HBAR
 
 LARGE = {
     "BTC": 100,
@@ -72,14 +74,13 @@ def run_of_blocks(body: Any) -> list[Any]:
 
 def newest_of(blocks: list[Any]) -> dict[str, Any]:
     newest, oldest = blocks[0], blocks[-1]
-    between = newest["height"] - oldest["height"]
+    between = given(newest["height"]) - given(oldest["height"])
+    lasted = given(newest["timestamp"]) - given(oldest["timestamp"])
     return {
         "latest_block": newest["height"],
         "latest_block_at": seconds(newest["timestamp"]),
         "difficulty": newest["difficulty"],
-        "average_block_time_s": (newest["timestamp"] - oldest["timestamp"]) / between
-        if between
-        else None,
+        "average_block_time_s": lasted / between if between else None,
     }
 
 
@@ -215,7 +216,7 @@ BLOCKCHAIN_INFO.endpoint(
     params={"format": "json"},
     records="txs",
     row=lambda t: transfer(
-        "BTC", sum(o["value"] for o in t["out"]) / SATOSHIS, t["hash"], seconds(t["time"])
+        "BTC", sum(units(o["value"], 8) for o in t["out"]), t["hash"], seconds(t["time"])
     ),
     fixed={"blockchain": "bitcoin"},
 )
@@ -301,7 +302,7 @@ BLOCKCHAIR.endpoint(
     min_interval=hours(1),
     row=lambda t: {
         "transaction_hash": t["hash"],
-        "amount": t["output_total"] / SATOSHIS,
+        "amount": units(t["output_total"], 8),
         "amount_usd": nonzero(t["output_total_usd"]),
         "timestamp": iso(t["time"]),
     },
@@ -320,7 +321,7 @@ BLOCKCHAIR.endpoint(
             "transaction_hash": t["hash"],
             "from_address": t["sender"],
             "to_address": t["recipient"],
-            "amount": int(t["value"]) / 1e18,
+            "amount": units(t["value"], 18),
             "amount_usd": nonzero(t["value_usd"]),
             "timestamp": iso(t["time"]),
         }
@@ -367,6 +368,7 @@ for _coin, _chain in (
     BLOCKCYPHER.endpoint(
         BlockchainStats,
         f"/{_coin}/main",
+        repeats={"name": f"{_coin}.main"},
         variant=_chain,
         records=one(),
         row=lambda c: {
@@ -379,12 +381,13 @@ for _coin, _chain in (
     BLOCKCYPHER.endpoint(
         GasPrice,
         f"/{_coin}/main",
+        repeats={"name": f"{_coin}.main"},
         variant=_chain,
         records=one(),
         row=lambda c: fees(
-            c["low_fee_per_kb"] / 1000,
-            c["medium_fee_per_kb"] / 1000,
-            c["high_fee_per_kb"] / 1000,
+            per(c["low_fee_per_kb"], 1000),
+            per(c["medium_fee_per_kb"], 1000),
+            per(c["high_fee_per_kb"], 1000),
             "sat/vB",
         ),
         fixed={"blockchain": _chain},
@@ -456,7 +459,7 @@ COINMETRICS.endpoint(
         "blockchain": COINMETRICS_CHAINS[m["asset"]],
         "transactions_24h": m["TxCnt"],
         "network_hashrate": times(m["HashRate"], 1e12),  # it comes in TH/s
-        "average_block_time_s": 86400 / float(m["BlkCnt"]),
+        "average_block_time_s": 86400 / given(m["BlkCnt"]),
     },
 )
 
@@ -472,7 +475,8 @@ XMRCHAIN.endpoint(
     "/api/networkinfo",
     records=one("data"),
     row=lambda n: {
-        "latest_block": n["height"] - 1,  # Monero's height counts blocks, the first is number 0
+        "latest_block": whole_number(n["height"])
+        - 1,  # Monero's height counts blocks, the first is number 0
         "total_transactions": n["tx_count"],
         "network_hashrate": n["hash_rate"],
         "difficulty": n["difficulty"],
@@ -559,7 +563,7 @@ def tron_transfer(record: tuple[int, Any]) -> dict[str, Any] | None:
         return None
     sent = contract["parameter"]["value"]
     sender, receiver = sent["owner_address"], sent["to_address"]
-    return transfer("TRX", sent["amount"] / 1e6, t["txID"], millis(moment), sender, receiver)
+    return transfer("TRX", units(sent["amount"], 6), t["txID"], millis(moment), sender, receiver)
 
 
 TRONGRID.endpoint(
@@ -583,12 +587,16 @@ TRONGRID.endpoint(
 TRONGRID.endpoint(
     WhaleTransaction,
     "/v1/contracts/TR7NHqjeKQxGTCi8q8ZY4pL8otSzgjLj6t/events",
+    repeats={
+        "*.contract_address": "TR7NHqjeKQxGTCi8q8ZY4pL8otSzgjLj6t",
+        "*.event_name": "Transfer",
+    },
     variant="usdt",
     params={"event_name": "Transfer", "limit": 200, "only_confirmed": "true"},
     records="data",
     row=lambda e: transfer(
         "USDT",
-        int(e["result"]["value"]) / 1e6,
+        units(e["result"]["value"], 6),
         e["transaction_id"],
         millis(e["block_timestamp"]),
         e["result"]["from"],
@@ -619,7 +627,7 @@ def level(ordered: list[Any], share: float) -> Any:
 
 
 def priority_fees(answers: Mapping[str, Any]) -> dict[str, Any]:
-    paid = sorted(slot["prioritizationFee"] for slot in answers["fees"])
+    paid = sorted(given(slot["prioritizationFee"]) for slot in answers["fees"])
     return fees(level(paid, 0.25), level(paid, 0.5), level(paid, 0.9), "micro-lamports/CU")
 
 
@@ -629,7 +637,8 @@ def solana_stats(answers: Mapping[str, Any]) -> dict[str, Any]:
         "latest_block": epoch["absoluteSlot"],
         "total_transactions": epoch["transactionCount"],
         # Votes are transactions too, here as in the total.
-        "transactions_per_second": sample["numTransactions"] / sample["samplePeriodSecs"],
+        "transactions_per_second": given(sample["numTransactions"])
+        / given(sample["samplePeriodSecs"]),
     }
 
 
@@ -684,7 +693,7 @@ def ripple_payment(record: tuple[str, Any]) -> dict[str, Any] | None:
     delivered = t["metaData"]["delivered_amount"]
     if not isinstance(delivered, str):
         return None  # an issued token, not XRP
-    amount = int(delivered) / 1e6
+    amount = units(delivered, 6)
     return transfer("XRP", amount, t["hash"], iso(moment), t["Account"], t["Destination"])
 
 
@@ -739,7 +748,7 @@ def stellar_payment(p: Mapping[str, Any]) -> dict[str, Any] | None:
         amount, sender, receiver = p["amount"], p["from"], p["to"]
     else:
         return None
-    return transfer("XLM", float(amount), p["transaction_hash"], moment, sender, receiver)
+    return transfer("XLM", given(amount), p["transaction_hash"], moment, sender, receiver)
 
 
 STELLAR.endpoint(
@@ -836,7 +845,7 @@ def ton_transfer(t: Mapping[str, Any]) -> dict[str, Any] | None:
     message = t.get("in_msg") or {}
     if message.get("value") is None:  # a message from outside carries no coins
         return None
-    amount = int(message["value"]) / 1e9
+    amount = units(message["value"], 9)
     sender, receiver = message["source"], message["destination"]
     return transfer("TON", amount, t["hash"], seconds(t["now"]), sender, receiver)
 
@@ -901,6 +910,7 @@ COSMOS_PUBLICNODE = Source(
 COSMOS_PUBLICNODE.endpoint(
     BlockchainStats,
     "/cosmos/base/tendermint/v1beta1/blocks/latest",
+    repeats={"block.header.chain_id": "cosmoshub-4"},
     records=one("block.header"),
     row=lambda h: {"latest_block": h["height"], "latest_block_at": iso(h["time"])},
     fixed={"blockchain": "cosmos"},
@@ -924,7 +934,7 @@ def sync_info(body: Any) -> list[Any]:
     return one("sync_info")(inside)
 
 
-def comet(chain: str) -> Source:
+def comet(chain: str, network: str, at: str = "result.node_info.network") -> Source:
     source = Source(
         f"{chain}_publicnode",
         f"https://{chain}-rpc.publicnode.com",
@@ -933,6 +943,7 @@ def comet(chain: str) -> Source:
     source.endpoint(
         BlockchainStats,
         "/status",
+        repeats={at: network},
         records=sync_info,
         row=lambda s: {
             "latest_block": s["latest_block_height"],
@@ -943,14 +954,14 @@ def comet(chain: str) -> Source:
     return source
 
 
-OSMOSIS_PUBLICNODE = comet("osmosis")
-INJECTIVE_PUBLICNODE = comet("injective")
-CELESTIA_PUBLICNODE = comet("celestia")
-SEI_PUBLICNODE = comet("sei")
-DYDX_PUBLICNODE = comet("dydx")
-KAVA_PUBLICNODE = comet("kava")
-TERRA_PUBLICNODE = comet("terra")
-AXELAR_PUBLICNODE = comet("axelar")
+OSMOSIS_PUBLICNODE = comet("osmosis", "osmosis-1")
+INJECTIVE_PUBLICNODE = comet("injective", "injective-1")
+CELESTIA_PUBLICNODE = comet("celestia", "celestia")
+SEI_PUBLICNODE = comet("sei", "pacific-1", at="node_info.network")
+DYDX_PUBLICNODE = comet("dydx", "dydx-mainnet-1")
+KAVA_PUBLICNODE = comet("kava", "kava_2222-10")
+TERRA_PUBLICNODE = comet("terra", "phoenix-1")
+AXELAR_PUBLICNODE = comet("axelar", "axelar-dojo-1")
 
 
 # NEAR, Aptos, Sui, Algorand, Hedera
@@ -1004,6 +1015,7 @@ APTOS = Source("aptos", "https://fullnode.mainnet.aptoslabs.com", docs="https://
 APTOS.endpoint(
     BlockchainStats,
     "/v1",
+    repeats={"chain_id": "1"},
     records=one(),
     row=lambda s: {
         "latest_block": s["block_height"],
@@ -1120,7 +1132,7 @@ def hedera_transfer(t: Mapping[str, Any]) -> dict[str, Any] | None:
     sender, receiver = by_amount[0], by_amount[-1]
     return transfer(
         "HBAR",
-        receiver["amount"] / SATOSHIS,
+        units(receiver["amount"], 8),
         t["transaction_id"],
         seconds(t["consensus_timestamp"]),
         sender["account"],
@@ -1279,6 +1291,7 @@ TEZOS_RPC = Source(
 TEZOS_RPC.endpoint(
     BlockchainStats,
     "/chains/main/blocks/head/header",
+    repeats={"chain_id": "NetXdQprcVkpaWU"},
     records=one(),
     row=lambda h: {"latest_block": h["level"], "latest_block_at": iso(h["timestamp"])},
     fixed={"blockchain": "tezos"},

@@ -12,6 +12,7 @@ from crypto_pipeline.sources.values import (
     at,
     change,
     coin,
+    given,
     list_at,
     nonzero,
     number,
@@ -134,7 +135,7 @@ DEFILLAMA_COINS.endpoint(
     # Below 0.9 a price stands on thin liquidity.
     row=lambda p: (
         None
-        if p[1]["confidence"] < 0.9
+        if given(p[1]["confidence"]) < 0.9
         else coin(p[0], p[1]["symbol"], None, p[1]["price"], at=seconds(p[1]["timestamp"]))
     ),
 )

@@ -19,6 +19,8 @@ from crypto_pipeline.sources.values import (
     QUOTES,
     WrongShape,
     at,
+    given,
+    hours_between,
     iso,
     lot,
     millis,
@@ -26,12 +28,14 @@ from crypto_pipeline.sources.values import (
     number,
     one,
     pairs,
+    per,
     seconds,
     split_pair,
     times,
     whole,
 )
 from crypto_pipeline.tables import FundingRate, OpenInterest, SentimentMetric
+from crypto_pipeline.tables.outcomes import RateKind
 
 CONTRACT_QUOTES = tuple(quote for quote in QUOTES if quote not in ("TUSD", "BUSD"))
 """No contract is quoted in TUSD or BUSD: DOTUSD is on DOT, BNBUSD on BNB."""
@@ -42,31 +46,32 @@ def base_of(pair: str) -> str:
     return split_pair(pair, CONTRACT_QUOTES)[0]
 
 
-def per(value: Any, unit: float) -> float | None:
-    """The value in larger units: seconds per 3600 are hours. Division keeps whole hours whole."""
-    found = number(value)
-    return None if found is None else found / unit
-
-
 def funding(
     base: str,
     source_id: str,
     rate: Any,
     *,
+    kind: RateKind | None = None,
     every: Any = None,
     mark: Any = None,
     due: Any = None,
 ) -> dict[str, Any] | None:
-    """The funding_rates row of a contract; None when it pays no funding: it is dated or halted."""
+    """The funding_rates row of a contract; None when it pays no funding: it is dated or halted.
+
+    `mark` is the price of one unit of `base`, which may be a thousand coins. `kind` says whether
+    the rate still moves, where the exchange's documentation does.
+    """
     fraction = number(rate)
     if fraction is None:
         return None
+    symbol, many = lot(base)
     return {
-        "symbol": lot(base)[0],
+        "symbol": symbol,
         "source_id": source_id,
         "rate": fraction,
+        "rate_kind": kind,
         "interval_hours": every,
-        "mark_price": nonzero(mark),
+        "mark_price": per(nonzero(mark), many),
         "next_funding_at": due,
     }
 
@@ -125,6 +130,7 @@ BINANCE_FUTURES.endpoint(
         base_of(p["symbol"]),
         p["symbol"],
         p["lastFundingRate"] if p["nextFundingTime"] else None,
+        kind="predicted",
         mark=p["markPrice"],
         due=millis(p["nextFundingTime"]),
     ),
@@ -138,6 +144,7 @@ BINANCE_FUTURES.endpoint(
         base_of(p["pair"]),
         p["symbol"],
         p["lastFundingRate"],
+        kind="predicted",
         mark=p["markPrice"],
         due=millis(p["nextFundingTime"]),
     ),
@@ -146,6 +153,7 @@ BINANCE_FUTURES.endpoint(
 BINANCE_FUTURES.endpoint(
     OpenInterest,
     "/futures/data/openInterestHist",
+    repeats={"*.symbol": "{each}"},
     params={"symbol": "{each}", "period": "5m", "limit": 1},
     # Contracts on a thousand coins have other names.
     each=Pairs("{base}USDT", names=dict.fromkeys(("PEPE", "SHIB", "BONK", "FLOKI", "LUNC"))),
@@ -160,6 +168,7 @@ BINANCE_FUTURES.endpoint(
 BINANCE_FUTURES.endpoint(
     OpenInterest,
     "https://dapi.binance.com/dapi/v1/openInterest",
+    repeats={"symbol": "{each}"},
     variant="coin",
     params={"symbol": "{each}"},
     each=Pairs("{base}USD_PERP"),
@@ -181,6 +190,8 @@ for _metric, _path, _field in (
         SentimentMetric,
         f"/futures/data/{_path}",
         variant=_metric,
+        # The ratio of takers comes without the name of its contract.
+        repeats={} if _field == "buySellRatio" else {"*.symbol": "{each}"},
         params={"symbol": "{each}", "period": "5m", "limit": 12},
         each={"BTCUSDT": {"symbol": "BTC"}, "ETHUSDT": {"symbol": "ETH"}},
         fixed={"metric_name": _metric},
@@ -191,6 +202,7 @@ for _metric, _path, _field in (
 BINANCE_FUTURES.endpoint(
     SentimentMetric,
     "https://dapi.binance.com/futures/data/globalLongShortAccountRatio",
+    repeats={"*.pair": "{each}"},
     variant="long_short_account_ratio_coinm",
     params={"pair": "{each}", "period": "5m", "limit": 12},
     each={"BTCUSD": {"symbol": "BTC"}, "ETHUSD": {"symbol": "ETH"}},
@@ -202,13 +214,14 @@ BINANCE_FUTURES.endpoint(
 BINANCE_FUTURES.endpoint(
     SentimentMetric,
     "https://dapi.binance.com/futures/data/takerBuySellVol",
+    repeats={"*.pair": "{each}"},
     variant="taker_buy_sell_ratio_coinm",
     params={"pair": "{each}", "contractType": "ALL", "period": "5m", "limit": 12},
     each={"BTCUSD": {"symbol": "BTC"}, "ETHUSD": {"symbol": "ETH"}},
     fixed={"metric_name": "taker_buy_sell_ratio_coinm"},
     min_interval=minutes(15),
     row=lambda r: (
-        point(r["timestamp"], float(r["takerBuyVol"]) / float(r["takerSellVol"]))
+        point(r["timestamp"], given(r["takerBuyVol"]) / given(r["takerSellVol"]))
         if number(r["takerSellVol"])
         else None
     ),
@@ -225,6 +238,7 @@ OKX_FUTURES = Source(
 OKX_FUTURES.endpoint(
     FundingRate,
     "/api/v5/public/funding-rate",
+    repeats={"*.instType": "SWAP"},
     params={"instId": "ANY"},
     records="data",
     # The rate is the one that is due at fundingTime; nextFundingTime is one interval later.
@@ -232,7 +246,8 @@ OKX_FUTURES.endpoint(
         f["instId"].split("-")[0],
         f["instId"],
         f["fundingRate"],
-        every=(int(f["nextFundingTime"]) - int(f["fundingTime"])) / 3_600_000,
+        kind="predicted",
+        every=hours_between(millis(f["fundingTime"]), millis(f["nextFundingTime"])),
         due=millis(f["fundingTime"]),
     ),
 )
@@ -240,6 +255,7 @@ OKX_FUTURES.endpoint(
 OKX_FUTURES.endpoint(
     OpenInterest,
     "/api/v5/public/open-interest",
+    repeats={"*.instType": "SWAP"},
     params={"instType": "SWAP"},
     records="data",
     row=lambda o: interest(o["instId"].split("-")[0], o["instId"], o["oiCcy"], usd=o.get("oiUsd")),
@@ -303,6 +319,7 @@ def bybit_funding(t: Any) -> dict[str, Any] | None:
 BYBIT_FUTURES.endpoint(
     FundingRate,
     "/v5/market/tickers",
+    repeats={"result.category": "linear"},
     typical_bytes=100_000,
     params={"category": "linear"},
     records="result.list",
@@ -312,6 +329,7 @@ BYBIT_FUTURES.endpoint(
 BYBIT_FUTURES.endpoint(
     FundingRate,
     "/v5/market/tickers",
+    repeats={"result.category": "inverse"},
     variant="inverse",
     params={"category": "inverse"},
     records="result.list",
@@ -321,6 +339,7 @@ BYBIT_FUTURES.endpoint(
 BYBIT_FUTURES.endpoint(
     OpenInterest,
     "/v5/market/tickers",
+    repeats={"result.category": "linear"},
     params={"category": "linear"},
     records="result.list",
     # openInterest counts both sides.
@@ -339,13 +358,14 @@ BYBIT_FUTURES.endpoint(
 BYBIT_FUTURES.endpoint(
     SentimentMetric,
     "/v5/market/account-ratio",
+    repeats={"*.symbol": "{each}"},
     variant="long_short_account_ratio",
     params={"category": "linear", "symbol": "{each}", "period": "5min", "limit": 12},
     each={"BTCUSDT": {"symbol": "BTC"}, "ETHUSDT": {"symbol": "ETH"}},
     fixed={"metric_name": "long_short_account_ratio"},
     min_interval=minutes(15),
     records="result.list",
-    row=lambda r: point(r["timestamp"], float(r["buyRatio"]) / float(r["sellRatio"])),
+    row=lambda r: point(r["timestamp"], given(r["buyRatio"]) / given(r["sellRatio"])),
 )
 
 
@@ -483,7 +503,7 @@ def kucoin_interest(c: Any) -> dict[str, Any] | None:
     """Contracts times what one is on: coins, or, as a negative number, dollars."""
     if c["type"] != PERPETUAL_OF_KUCOIN or c["status"] != "Open":
         return None
-    size = times(c["openInterest"], abs(c["multiplier"]))
+    size = times(c["openInterest"], abs(given(c["multiplier"])))
     if c["isInverse"]:
         return inverse(c["baseCurrency"], c["symbol"], size, c["markPrice"])
     return interest(c["baseCurrency"], c["symbol"], size, mark=c["markPrice"])
@@ -532,6 +552,7 @@ HTX_FUTURES.endpoint(
         f["contract_code"].split("-")[0],
         f["contract_code"],
         f["funding_rate"],
+        every=hours_between(millis(f["funding_time"]), millis(f.get("next_funding_time"))),
         due=millis(f["funding_time"]),
     ),
 )
@@ -560,13 +581,14 @@ for _metric, _path in (
     HTX_FUTURES.endpoint(
         SentimentMetric,
         f"/linear-swap-api/v1/{_path}",
+        repeats={"data.contract_code": "{each}"},
         variant=_metric,
         params={"contract_code": "{each}", "period": "5min"},
         each={"BTC-USDT": {"symbol": "BTC"}, "ETH-USDT": {"symbol": "ETH"}},
         fixed={"metric_name": _metric},
         min_interval=minutes(15),
         records="data.list",
-        row=lambda r: point(r["ts"], r["buy_ratio"] / r["sell_ratio"]),
+        row=lambda r: point(r["ts"], given(r["buy_ratio"]) / given(r["sell_ratio"])),
     )
 
 
@@ -597,7 +619,7 @@ def kraken_rate(t: Any) -> float | None:
     paid = number(t.get("fundingRate"))
     if paid is None:
         return None
-    index = float(t["indexPrice"])
+    index = given(t["indexPrice"])
     return paid / index if t["symbol"].upper().startswith("PF_") else paid * index
 
 
@@ -627,7 +649,12 @@ KRAKEN_FUTURES.endpoint(
     records="tickers",
     row=lambda t: (
         funding(
-            base_of(t["pair"]), t["symbol"].upper(), kraken_rate(t), every=1, mark=t["markPrice"]
+            base_of(t["pair"]),
+            t["symbol"].upper(),
+            kraken_rate(t),
+            kind="settled",
+            every=1,
+            mark=t["markPrice"],
         )
         if kraken_perpetual(t)
         else None
@@ -653,7 +680,8 @@ COINBASE_INTL.endpoint(
             i["symbol"].removesuffix("-PERP"),
             i["symbol"],
             i["quote"]["predicted_funding"],
-            every=1,
+            kind="predicted",
+            every=per(i["funding_interval"], 3_600e9),
             mark=i["quote"]["mark_price"],
         )
         if i["type"] == "PERP"
@@ -706,6 +734,7 @@ DERIBIT_FUTURES.endpoint(
             b["base_currency"],
             b["instrument_name"],
             b["funding_8h"],
+            kind="settled",
             every=8,
             mark=b["mark_price"],
         )
@@ -747,8 +776,8 @@ def put_call(body: Any) -> list[tuple[str, Any, float]]:
     options = at(body, "result")
     found = []
     for metric, name in (("put_call_oi_ratio", "open_interest"), ("put_call_ratio", "volume")):
-        puts = sum(o[name] or 0 for o in options if o["instrument_name"].endswith("-P"))
-        calls = sum(o[name] or 0 for o in options if o["instrument_name"].endswith("-C"))
+        puts = sum(number(o[name]) or 0 for o in options if o["instrument_name"].endswith("-P"))
+        calls = sum(number(o[name]) or 0 for o in options if o["instrument_name"].endswith("-C"))
         if calls:
             found.append((metric, max(o["creation_timestamp"] for o in options), puts / calls))
     return found
@@ -757,6 +786,7 @@ def put_call(body: Any) -> list[tuple[str, Any, float]]:
 DERIBIT_FUTURES.endpoint(
     SentimentMetric,
     "/api/v2/public/get_book_summary_by_currency",
+    repeats={"result.0.base_currency": "{each}"},
     variant="put_call",
     params={"currency": "{each}", "kind": "option"},
     each={"BTC": {"symbol": "BTC"}, "ETH": {"symbol": "ETH"}},
@@ -820,6 +850,7 @@ CRYPTOCOM_FUTURES = Source(
 CRYPTOCOM_FUTURES.endpoint(
     FundingRate,
     "/exchange/v1/public/get-valuations",
+    repeats={"result.instrument_name": "{each}"},
     params={
         "instrument_name": "{each}",
         "valuation_type": "estimated_funding_rate",
@@ -829,7 +860,12 @@ CRYPTOCOM_FUTURES.endpoint(
     records=lambda body: [
         (at(body, "result.instrument_name"), value) for value in at(body, "result.data")
     ],
-    row=lambda v: {"source_id": v[0], "rate": v[1]["v"], "interval_hours": 1},
+    row=lambda v: {
+        "source_id": v[0],
+        "rate": v[1]["v"],
+        "rate_kind": "predicted",
+        "interval_hours": 1,
+    },
 )
 
 CRYPTOCOM_FUTURES.endpoint(
@@ -903,7 +939,14 @@ DYDX.endpoint(
     records=pairs("markets"),
     # The oracle's price is what positions are marked with.
     row=lambda p: (
-        funding(dydx_base(p[0]), p[0], p[1]["nextFundingRate"], every=1, mark=p[1]["oraclePrice"])
+        funding(
+            dydx_base(p[0]),
+            p[0],
+            p[1]["nextFundingRate"],
+            kind="predicted",
+            every=1,
+            mark=p[1]["oraclePrice"],
+        )
         if p[1]["status"] == "ACTIVE"
         else None
     ),
@@ -973,6 +1016,7 @@ ASTER.endpoint(
         base_of(p["symbol"]),
         p["symbol"],
         p["lastFundingRate"],
+        kind="predicted",
         mark=p["markPrice"],
         due=millis(p["nextFundingTime"]),
     ),
@@ -993,6 +1037,10 @@ ORDERLY.endpoint(
         f["symbol"].split("_")[1],
         f["symbol"],
         f["est_funding_rate"],
+        kind="predicted",
+        every=hours_between(
+            millis(f["last_funding_rate_timestamp"]), millis(f["next_funding_time"])
+        ),
         due=millis(f["next_funding_time"]),
     ),
 )
@@ -1049,7 +1097,9 @@ PACIFICA.endpoint(
     "/api/v1/info/prices",
     records="data",
     # funding is what the past hour paid, next_funding what this one is expected to pay.
-    row=lambda p: funding(p["symbol"], p["symbol"], p["next_funding"], every=1, mark=p["mark"]),
+    row=lambda p: funding(
+        p["symbol"], p["symbol"], p["next_funding"], kind="predicted", every=1, mark=p["mark"]
+    ),
 )
 
 
@@ -1069,6 +1119,7 @@ EXTENDED.endpoint(
             m["name"].split("-")[0],
             m["name"],
             m["marketStats"]["fundingRate"],
+            kind="predicted",
             every=1,
             mark=m["marketStats"]["markPrice"],
             due=millis(m["marketStats"]["nextFundingRate"]),
@@ -1109,6 +1160,7 @@ BACKPACK_FUTURES.endpoint(
             p["symbol"].split("_")[0],
             p["symbol"],
             p["fundingRate"],
+            kind="predicted",
             every=1,
             mark=p["markPrice"],
             due=millis(p["nextFundingTimestamp"]),
@@ -1142,6 +1194,7 @@ WOO_FUTURES.endpoint(
         f["symbol"].split("_")[1],
         f["symbol"],
         f["estFundingRate"],
+        kind="predicted",
         every=f["estFundingIntervalHours"],
         due=millis(f["nextFundingTime"]),
     ),
@@ -1207,6 +1260,7 @@ BINGX_FUTURES.endpoint(
 BINGX_FUTURES.endpoint(
     OpenInterest,
     "/openApi/swap/v2/quote/openInterest",
+    repeats={"data.symbol": "{each}"},
     params={"symbol": "{each}"},
     each=Pairs("{base}-USDT"),
     records=one("data"),
@@ -1219,6 +1273,7 @@ XT_FUTURES = Source("xt_futures", "https://fapi.xt.com", docs="https://doc.xt.co
 XT_FUTURES.endpoint(
     FundingRate,
     "/future/market/v1/public/q/funding-rate",
+    repeats={"result.symbol": "{each}"},
     params={"symbol": "{each}"},
     each=Pairs("{base}_usdt", lower=True),
     records=one("result"),
@@ -1233,6 +1288,7 @@ XT_FUTURES.endpoint(
 XT_FUTURES.endpoint(
     OpenInterest,
     "/future/market/v1/public/contract/open-interest",
+    repeats={"result.symbol": "{each}"},
     params={"symbol": "{each}"},
     each=Pairs("{base}_usdt", lower=True),
     records=one("result"),
@@ -1249,6 +1305,7 @@ DELTA = Source("delta", "https://api.delta.exchange", docs="https://docs.delta.e
 DELTA.endpoint(
     FundingRate,
     "/v2/tickers",
+    repeats={"*.contract_type": "perpetual_futures"},
     params={"contract_types": "perpetual_futures"},
     records="result",
     # Percent, for eight hours.
@@ -1264,6 +1321,7 @@ DELTA.endpoint(
 DELTA.endpoint(
     OpenInterest,
     "/v2/tickers",
+    repeats={"*.contract_type": "perpetual_futures"},
     params={"contract_types": "perpetual_futures"},
     records="result",
     row=lambda t: interest(
@@ -1319,13 +1377,14 @@ POLONIEX_FUTURES = Source(
 POLONIEX_FUTURES.endpoint(
     FundingRate,
     "/v3/market/fundingRate",
+    repeats={"data.s": "{each}"},
     params={"symbol": "{each}"},
     each={"BTC_USDT_PERP": {"symbol": "BTC"}, "ETH_USDT_PERP": {"symbol": "ETH"}},
     records=one("data"),
     row=lambda f: {
         "source_id": f["s"],
         "rate": f["fR"],
-        "interval_hours": (int(f["nFT"]) - int(f["fT"])) / 3_600_000,
+        "interval_hours": hours_between(millis(f["fT"]), millis(f["nFT"])),
     },
 )
 
@@ -1418,7 +1477,8 @@ COINEX_FUTURES.endpoint(
         base_of(f["market"]),
         f["market"],
         f["next_funding_rate"],
-        every=(f["next_funding_time"] - f["latest_funding_time"]) / 3_600_000,
+        kind="predicted",
+        every=hours_between(millis(f["latest_funding_time"]), millis(f["next_funding_time"])),
         mark=f["mark_price"],
         due=millis(f["next_funding_time"]),
     ),
@@ -1462,6 +1522,7 @@ WEEX_FUTURES.endpoint(
         base_of(p["symbol"]),
         p["symbol"],
         p["forecastFundingRate"],
+        kind="predicted",
         every=per(p["collectCycle"], 60),
         mark=p["markPrice"],
         due=millis(p["nextFundingTime"]),
@@ -1508,7 +1569,9 @@ BLOFIN_FUTURES.endpoint(
     FundingRate,
     "/api/v1/market/funding-rate",
     records="data",
-    row=lambda f: funding(f["instId"].split("-")[0], f["instId"], f["fundingRate"]),
+    row=lambda f: funding(
+        f["instId"].split("-")[0], f["instId"], f["fundingRate"], due=millis(f["fundingTime"])
+    ),
 )
 
 

@@ -4,7 +4,15 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from crypto_pipeline.sources.spec import GAP_S, Key, Source
-from crypto_pipeline.sources.values import SourceMessage, at, evm_gas, from_hex, one, seconds
+from crypto_pipeline.sources.values import (
+    SourceMessage,
+    at,
+    evm_gas,
+    from_hex,
+    one,
+    seconds,
+    units,
+)
 from crypto_pipeline.tables import BlockchainStats, GasPrice, WhaleTransaction
 
 PRICE = {"price": ["eth_gasPrice"]}
@@ -63,7 +71,7 @@ def large_transfer(chain: str) -> Callable[[Any], dict[str, Any] | None]:
 
     def row(dated: tuple[str, Mapping[str, Any]]) -> dict[str, Any] | None:
         time, transaction = dated
-        amount = from_hex(transaction["value"]) / 10**18
+        amount = units(transaction["value"], 18)
         if amount < least:
             return None
         return {

@@ -1,5 +1,6 @@
 """Exchanges: prices and candles of spot markets."""
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -15,8 +16,10 @@ from crypto_pipeline.sources.values import (
     millis,
     named_candle,
     nanos,
+    nonzero,
     pairs,
     parallel,
+    per,
     percent,
     seconds,
     ticker,
@@ -93,6 +96,27 @@ COINBASE_EXCHANGE.endpoint(
     row=lambda k: candle(seconds(k[0]), k[3], k[2], k[1], k[4], k[5]),
 )
 
+KRAKEN_OLD_NAME = re.compile(r"([XZ]?)([A-Z]{3,4})(?:Z([A-Z]{3})|X(XBT|ETH))")
+
+
+def kraken_pair(name: str) -> str | tuple[str, str]:
+    """Base and quote of a name of eight letters, in which older currencies begin with Z and older
+    coins with X: XXBTZUSD, USDTZUSD. Other names are as anywhere."""
+    found = KRAKEN_OLD_NAME.fullmatch(name) if len(name) == 8 else None
+    return (found[2], found[3] or found[4]) if found else name
+
+
+def kraken_ticker(market: tuple[str, Mapping[str, Any]]) -> dict[str, Any] | None:
+    """AAVE/USD:BTNL is a market of another venue; `o` is the price at midnight, not 24 hours ago.
+    Each pair of figures is of today and of the last 24 hours."""
+    name, t = market
+    if ":" in name:
+        return None
+    (_, volume), (_, vwap) = t["v"], t["p"]
+    pair = kraken_pair(name)
+    return ticker(pair, t["c"][0], base_volume=volume, vwap=vwap, source_id=name)
+
+
 KRAKEN = Source("kraken", "https://api.kraken.com", docs="https://docs.kraken.com/api", gap=0.2)
 
 KRAKEN.endpoint(
@@ -101,8 +125,7 @@ KRAKEN.endpoint(
     typical_bytes=110_000,
     params={"assetVersion": 1},
     records=pairs("result"),
-    # AAVE/USD:BTNL is a market of another venue; `o` is the price at midnight, not 24 hours ago.
-    row=lambda p: None if ":" in p[0] else ticker(p[0], p[1]["c"][0], base_volume=p[1]["v"][1]),
+    row=kraken_ticker,
 )
 
 
@@ -132,6 +155,7 @@ OKX = Source(
 OKX.endpoint(
     MarketPrice,
     "/api/v5/market/tickers",
+    repeats={"*.instType": "SPOT"},
     typical_bytes=80_000,
     params={"instType": "SPOT"},
     records="data",
@@ -164,6 +188,7 @@ BYBIT = Source(
 BYBIT.endpoint(
     MarketPrice,
     "/v5/market/tickers",
+    repeats={"result.category": "spot"},
     typical_bytes=50_000,
     params={"category": "spot"},
     records="result.list",
@@ -179,6 +204,7 @@ BYBIT.endpoint(
 BYBIT.endpoint(
     Candle,
     "/v5/market/kline",
+    repeats={"result.category": "spot", "result.symbol": "{each}"},
     params={"category": "spot", "symbol": "{each}", "interval": 5, "limit": 100},
     records="result.list",
     each=Pairs("{base}USDT", "USDT"),
@@ -403,6 +429,7 @@ BITSTAMP.endpoint(
             t["pair"],
             t["last"],
             base_volume=t["volume"],
+            vwap=t["vwap"],
             change_pct=t["percent_change_24"],
             at=seconds(t["timestamp"]),
         )
@@ -412,6 +439,7 @@ BITSTAMP.endpoint(
 BITSTAMP.endpoint(
     Candle,
     "/api/v2/ohlc/{each}/",
+    repeats={"data.pair": "{each}"},
     params={"step": 300, "limit": 100},
     records="data.ohlc",
     each=Pairs("{base}usd", "USD", names={"BNB": None, "TRX": None}, lower=True),
@@ -476,6 +504,7 @@ CRYPTOCOM.endpoint(
 CRYPTOCOM.endpoint(
     Candle,
     "/public/get-candlestick",
+    repeats={"result.instrument_name": "{each}", "result.interval": "{interval}"},
     params={"instrument_name": "{each}", "timeframe": "5m", "count": 100},
     records="result.data",
     each=Pairs("{base}_USD", "USD", names={"BNB": None, "TRX": None}),
@@ -496,7 +525,7 @@ BINANCE_US.endpoint(
     # many markets there stand still: without a trade in 24 hours the last price is an old one
     row=lambda t: (
         None
-        if not t["count"]
+        if not nonzero(t["count"])
         else ticker(
             t["symbol"],
             t["lastPrice"],
@@ -540,6 +569,7 @@ POLONIEX.endpoint(
 POLONIEX.endpoint(
     Candle,
     "/markets/{each}/candles",
+    repeats={"*.11": "MINUTE_5"},
     min_interval=hours(1),
     params={"interval": "MINUTE_5", "limit": 100},
     each=Pairs("{base}_USDT", "USDT", names={"BNB": None}),
@@ -698,6 +728,7 @@ BITRUE.endpoint(
 BITRUE.endpoint(
     Candle,
     "/api/v1/market/kline",
+    repeats={"symbol": "{each}", "scale": "KLINE_5MIN"},
     min_interval=hours(1),
     params={"symbol": "{each}", "scale": "5m", "limit": 100},
     records="data",
@@ -772,6 +803,7 @@ COINEX.endpoint(
 COINEX.endpoint(
     Candle,
     "/spot/kline",
+    repeats={"*.market": "{each}"},
     min_interval=hours(1),
     params={"market": "{each}", "period": "5min", "limit": 100},
     records="data",
@@ -839,9 +871,9 @@ def phemex_ticker(t: Mapping[str, Any]) -> dict[str, Any] | None:
     name = t["symbol"][1:]
     return ticker(
         name,
-        t["lastEp"] / 1e8,
-        quote_volume=t["turnoverEv"] / 1e8 if name.endswith("USDT") else None,
-        opened=t["openEp"] / 1e8,
+        per(t["lastEp"], 1e8),
+        quote_volume=per(t["turnoverEv"], 1e8) if name.endswith("USDT") else None,
+        opened=per(t["openEp"], 1e8),
         at=nanos(t["timestamp"]),
         source_id=t["symbol"],
         quotes=STABLECOINS,
@@ -871,7 +903,7 @@ def deribit_ticker(t: Mapping[str, Any]) -> dict[str, Any] | None:
     return ticker(
         name,
         t["last"],
-        base_volume=t["volume"],
+        quote_volume=t["volume_notional"],
         change_pct=t["price_change"],
         at=millis(t["creation_timestamp"]),
     )
@@ -945,6 +977,7 @@ WOO = Source("woo", "https://api.woox.io", docs="https://developer.woox.io/")
 WOO.endpoint(
     Candle,
     "/v3/public/klineHistory",
+    repeats={"*.symbol": "{each}", "*.type": "{interval}"},
     min_interval=hours(1),
     params={"symbol": "{each}", "type": "5m", "limit": 100},
     records="data.rows",
@@ -1060,13 +1093,14 @@ DEEPCOIN = Source("deepcoin", "https://api.deepcoin.com", docs="https://www.deep
 DEEPCOIN.endpoint(
     MarketPrice,
     "/deepcoin/market/tickers",
+    repeats={"*.instType": "SPOT"},
     params={"instType": "SPOT"},
     records="data",
     min_interval=minutes(15),
     row=lambda t: ticker(
         t["instId"],
         t["last"],
-        base_volume=t["vol24h"],
+        quote_volume=t["volCcy24h"],
         opened=t["open24h"],
         at=millis(t["ts"]),
     ),
@@ -1103,6 +1137,7 @@ P2B.endpoint(
 P2B.endpoint(
     Candle,
     "/api/v2/public/market/kline",
+    repeats={"*.7": "{each}"},
     params={"market": "{each}", "interval": "1h", "limit": 100},
     records="result",
     each={

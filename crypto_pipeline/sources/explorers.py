@@ -15,6 +15,7 @@ from crypto_pipeline.sources.evm_chains import (
 from crypto_pipeline.sources.spec import Key, Source, hours, minutes
 from crypto_pipeline.sources.values import (
     fees,
+    given,
     gwei,
     iso,
     nonzero,
@@ -22,6 +23,8 @@ from crypto_pipeline.sources.values import (
     one,
     seconds,
     times,
+    units,
+    whole_number,
 )
 from crypto_pipeline.tables import BlockchainStats, GasPrice, WhaleTransaction
 
@@ -69,7 +72,7 @@ def blockscout_transfer(chain: str) -> Callable[[Any], dict[str, Any] | None]:
     _, least = LARGE[chain]
 
     def row(transaction: Mapping[str, Any]) -> dict[str, Any] | None:
-        amount = int(transaction["value"]) / 10**18
+        amount = units(transaction["value"], 18)
         if amount < least or transaction["status"] == "error":
             return None
         receiver = transaction["to"]  # null where a contract is created
@@ -244,9 +247,9 @@ def suggested(levels: Mapping[str, Any]) -> dict[str, Any]:
     suggestedMaxFeePerGas is the most to bid: it allows for a base fee that rises by a third or
     more while one waits.
     """
-    base = float(levels["estimatedBaseFee"])
+    base = given(levels["estimatedBaseFee"])
     slow, standard, fast = (
-        base + float(levels[level]["suggestedMaxPriorityFeePerGas"])
+        base + given(levels[level]["suggestedMaxPriorityFeePerGas"])
         for level in ("low", "medium", "high")
     )
     return gas(slow, standard, fast, base)
@@ -307,9 +310,9 @@ ONEINCH_GAS = Source(
 
 def in_wei(levels: Mapping[str, Any]) -> dict[str, Any]:
     """Base fee and tip, both as decimal text in wei."""
-    base = int(levels["baseFee"])
+    base = whole_number(levels["baseFee"])
     slow, standard, fast = (
-        gwei(base + int(levels[level]["maxPriorityFeePerGas"]))
+        gwei(base + whole_number(levels[level]["maxPriorityFeePerGas"]))
         for level in ("low", "medium", "high")
     )
     return gas(slow, standard, fast, gwei(base))
@@ -398,7 +401,7 @@ ETHEREUM_BEACON.endpoint(
     records=one("data.header.message"),
     row=lambda h: {
         "latest_block": h["slot"],
-        "latest_block_at": seconds(GENESIS + SLOT_S * int(h["slot"])),
+        "latest_block_at": seconds(GENESIS + SLOT_S * whole_number(h["slot"])),
     },
     fixed={"blockchain": "ethereum_beacon"},
 )

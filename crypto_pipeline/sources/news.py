@@ -224,6 +224,7 @@ HACKERNEWS.endpoint(
 HACKERNEWS.endpoint(
     SentimentMetric,
     "/search_by_date",
+    repeats={"query": "{each}"},
     params={
         "query": "{each}",
         "tags": "(story,comment)",

@@ -16,6 +16,7 @@ from crypto_pipeline.sources.values import (
     SourceMessage,
     candle,
     iso,
+    label,
     millis,
     named_candle,
     one,
@@ -122,7 +123,7 @@ def ramzinex_price(pair: Any) -> dict[str, Any] | None:
         last24h["close"],
         quote_volume=last24h["quote_volume"],
         change_pct=last24h["change_percent"],
-        source_id=str(pair["pair_id"]),
+        source_id=label(pair["pair_id"]),
     )
 
 
@@ -177,7 +178,7 @@ OMPFINEX.endpoint(
             m["last_price"],
             quote_volume=m["last_volume"],
             change_pct=m["day_change_percent"],
-            source_id=str(m["id"]),
+            source_id=label(m["id"]),
         )
     ),
     min_interval=minutes(15),
@@ -213,6 +214,7 @@ UPBIT.endpoint(
 UPBIT.endpoint(
     Candle,
     "/v1/candles/minutes/5",
+    repeats={"*.market": "{each}", "*.unit": "5"},
     params={"market": "{each}", "count": 100},
     each=Pairs("USDT-{base}", "USDT", names={"BNB": None}),
     fixed=FIVE_MINUTES,
@@ -224,6 +226,7 @@ BITHUMB = Source("bithumb", "https://api.bithumb.com", docs="https://apidocs.bit
 BITHUMB.endpoint(
     Candle,
     "/v1/candles/minutes/5",
+    repeats={"*.market": "{each}", "*.unit": "5"},
     params={"market": "{each}", "count": 100},
     each=Pairs("KRW-{base}", "KRW"),
     fixed=FIVE_MINUTES,
@@ -319,6 +322,11 @@ def onetrading_candle(k: Any) -> dict[str, Any]:
 ONETRADING.endpoint(
     Candle,
     "/fast/v1/candlesticks/{each}",
+    repeats={
+        "*.instrument_code": "{each}",
+        "*.granularity.unit": "MINUTES",
+        "*.granularity.period": "5",
+    },
     min_interval=hours(1),
     params={
         "unit": "MINUTES",
@@ -340,7 +348,13 @@ BITSO.endpoint(
     "/v3/ticker",
     records="payload",
     min_interval=minutes(15),
-    row=lambda t: ticker(t["book"], t["last"], base_volume=t["volume"], at=iso(t["created_at"])),
+    row=lambda t: ticker(
+        t["book"],
+        t["last"],
+        base_volume=t["volume"],
+        vwap=t["vwap"],
+        at=iso(t["created_at"]),
+    ),
 )
 
 BITSO.endpoint(
@@ -433,6 +447,7 @@ VALR.endpoint(
         t["currencyPair"],
         t["lastTradedPrice"],
         base_volume=t["baseVolume"],
+        quote_volume=t.get("quoteVolume"),
         at=iso(t["created"]),
         quotes=STABLECOINS,
     ),
@@ -449,6 +464,7 @@ INDEPENDENT_RESERVE = Source(
 INDEPENDENT_RESERVE.endpoint(
     MarketPrice,
     "/Public/GetMarketSummary",
+    repeats={"PrimaryCurrencyCode": "{each}", "SecondaryCurrencyCode": "USD"},
     params={"primaryCurrencyCode": "{each}", "secondaryCurrencyCode": "usd"},
     # One request a second: no more coins than a collection has time for.
     each={"xbt": {"symbol": "BTC"}, "eth": {"symbol": "ETH"}, "xrp": {"symbol": "XRP"}},
@@ -456,7 +472,9 @@ INDEPENDENT_RESERVE.endpoint(
     row=lambda m: ticker(
         (m["PrimaryCurrencyCode"], m["SecondaryCurrencyCode"]),
         m["LastPrice"],
-        base_volume=m["DayVolumeXbt"],  # in the primary coin, whichever it is
+        # In the primary coin, whichever it is. DayVolumeXbt is its volume against all currencies.
+        base_volume=m["DayVolumeXbtInSecondaryCurrrency"],
+        vwap=m["DayAvgPrice"],
         at=iso(m["CreatedTimestampUtc"]),
     ),
     min_interval=minutes(15),

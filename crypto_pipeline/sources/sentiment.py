@@ -5,7 +5,13 @@ from datetime import datetime
 from typing import Any
 
 from crypto_pipeline.sources.spec import Key, Source, hours, minutes
-from crypto_pipeline.sources.values import at, iso, one, seconds
+from crypto_pipeline.sources.values import (
+    at,
+    iso,
+    number,
+    one,
+    seconds,
+)
 from crypto_pipeline.tables import SentimentMetric
 
 FEAR_GREED = {"metric_name": "fear_greed_index"}
@@ -104,6 +110,7 @@ COINGECKO_SENTIMENT = Source(
 COINGECKO_SENTIMENT.endpoint(
     SentimentMetric,
     "/coins/{each}",
+    repeats={"id": "{each}"},
     params={
         "localization": "false",
         "tickers": "false",
@@ -183,6 +190,7 @@ MASTODON = Source(
 MASTODON.endpoint(
     SentimentMetric,
     "/tags/{each}",
+    repeats={"name": "{each}"},
     each={
         "bitcoin": {"symbol": "BTC"},
         "ethereum": {"symbol": "ETH"},
@@ -199,6 +207,7 @@ LEMMY = Source("lemmy", "https://lemmy.world/api/v3", docs="https://join-lemmy.o
 LEMMY.endpoint(
     SentimentMetric,
     "/community",
+    repeats={"community_view.community.name": "cryptocurrency"},
     params={"name": "cryptocurrency"},
     records=lambda body: [
         ("community_subscribers", at(body, "community_view.counts.subscribers")),
@@ -254,7 +263,7 @@ SANTIMENT.endpoint(
 def hundred_biggest(body: Any) -> list[Any]:
     """The coins up to rank 100, each with the time the answer was made."""
     made = at(body, "config.generated")
-    coins = [coin for coin in body["data"] if 0 < (coin.get("market_cap_rank") or 0) <= 100]
+    coins = [coin for coin in body["data"] if 0 < (number(coin.get("market_cap_rank")) or 0) <= 100]
     return [{**coin, "generated": made} for coin in coins]
 
 

@@ -8,7 +8,7 @@ import html
 import math
 import re
 from collections.abc import Callable, Iterable, Mapping
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from statistics import median
 from typing import Any
@@ -39,6 +39,8 @@ LONGEST_TICKER = 200
 
 _SPLIT = re.compile(r"[-_/:]")
 _LOT = re.compile(r"(10{3,}|1M|k)(?=[A-Z]{2})")
+_GROUPED = re.compile(r"\s*[-+]?\d{1,3}(,\d{3})+(\.\d*)?\s*")
+_DIGITS = re.compile(r"-?[0-9]+")
 _TICKERS = {"XBT": "BTC", "XXBT": "BTC", "XDG": "DOGE", "XXDG": "DOGE"}
 _EARLIEST = datetime(2009, 1, 3, tzinfo=UTC)
 
@@ -92,10 +94,59 @@ def number(value: Any) -> float | None:
         return None
     if isinstance(value, bool):
         raise TypeError(f"{value!r} is not a number")
-    found = float(value.replace(",", "") if isinstance(value, str) else value)
+    if isinstance(value, str) and ("," in value or "_" in value):
+        value = _ungrouped(value)
+    found = float(value)
     if not math.isfinite(found):
         raise ValueError(f"{value!r} is not a finite number")
     return found
+
+
+def _ungrouped(text: str) -> str:
+    """The text without the commas that group its digits by three: "1,5" may be 1.5, so is none."""
+    if not _GROUPED.fullmatch(text):
+        raise ValueError(f"{text!r:.80} is not a number")
+    return text.replace(",", "")
+
+
+def given(value: Any) -> float:
+    """`number`, for arithmetic that cannot do without it."""
+    found = number(value)
+    if found is None:
+        raise ValueError(f"{value!r} is no value")
+    return found
+
+
+def whole_number(value: Any) -> int:
+    """An integer of any size from a number or its text, without a loss of digits."""
+    if isinstance(value, bool) or not isinstance(value, int | str):
+        raise TypeError(f"{value!r:.80} is not a whole number")
+    if isinstance(value, str) and not _DIGITS.fullmatch(value):
+        raise ValueError(f"{value!r:.80} is not a whole number")
+    return int(value)
+
+
+def units(value: Any, decimals: int) -> float:
+    """Whole coins of an amount in a coin's smallest unit, as an integer, its text, or 0x text."""
+    return float(_integer(value) / 10**decimals)
+
+
+def _integer(value: Any) -> int:
+    hexadecimal = isinstance(value, str) and value.startswith("0x")
+    return from_hex(value) if hexadecimal else whole_number(value)
+
+
+def label(value: Any) -> str:
+    """A source's id as text, whether it writes it as a number or as text."""
+    if isinstance(value, bool) or not isinstance(value, int | str):
+        raise TypeError(f"{value!r:.80} is not an id")
+    return str(value)
+
+
+def per(value: Any, unit: float) -> float | None:
+    """The value in larger units: seconds per 3600 are hours. Division keeps whole hours whole."""
+    found = number(value)
+    return None if found is None else found / unit
 
 
 def nonzero(value: Any) -> float | None:
@@ -133,8 +184,8 @@ def from_hex(value: Any) -> int:
 
 
 def gwei(wei: Any) -> float:
-    """Wei, as an integer or 0x text, in gwei."""
-    return (from_hex(wei) if isinstance(wei, str) else int(wei)) / 1e9
+    """Wei, as an integer, its text, or 0x text, in gwei."""
+    return units(wei, 9)
 
 
 # Times
@@ -177,6 +228,11 @@ def iso(value: Any) -> datetime | None:
         return None
     found = datetime.fromisoformat(value)
     return _plausible(found if found.tzinfo else found.replace(tzinfo=UTC), value)
+
+
+def hours_between(begin: datetime | None, end: datetime | None) -> float | None:
+    """The hours from one time to another, None without both: how often funding is paid."""
+    return None if begin is None or end is None else (end - begin) / timedelta(hours=1)
 
 
 def _plausible(found: datetime, value: Any) -> datetime:
@@ -235,6 +291,7 @@ def ticker(
     price: Any,
     *,
     base_volume: Any = None,
+    vwap: Any = None,
     quote_volume: Any = None,
     change_pct: Any = None,
     opened: Any = None,
@@ -245,8 +302,9 @@ def ticker(
     """The market_prices row of an exchange's ticker; None when it is not quoted in dollars.
 
     `pair` is the exchange's name of it, or (base, quote) where the name cannot be split; `quotes`
-    are what a joined name may end in, where the usual ones would mislead. Volume in quote currency
-    is used where there is one, else base volume times price. A market without a price (halted,
+    are what a joined name may end in, where the usual ones would mislead. Volume is what was traded
+    in quote currency, where that is not said base volume times the day's average price `vwap`, else
+    times the last one. A market without a price (halted,
     never traded) is left out; so is a joined name that ends in no known quote. The change comes as
     percent, or is computed from the price 24 hours ago in `opened`.
     """
@@ -264,7 +322,7 @@ def ticker(
         "source_id": source_id or (pair if isinstance(pair, str) else f"{base}-{quote}"),
         "quote": quote,
         "price_usd": last,
-        "volume_24h": times(base_volume, last) if volume is None else volume,
+        "volume_24h": times(base_volume, nonzero(vwap) or last) if volume is None else volume,
         "price_change_24h": number(change_pct) if opened is None else change(opened, last),
         "source_at": at,
     }
@@ -342,17 +400,19 @@ def evm_gas(price: Any, history: Any = None) -> dict[str, Any]:
     """The gas_prices columns of eth_gasPrice and, where the chain has it, eth_feeHistory.
 
     Fees are the next block's base fee plus the median priority fee of recent blocks at the 10th,
-    50th and 90th percentile; without a history all three are the node's own price.
+    50th and 90th percentile, unknown where the node's history lacks either; without a history all
+    three are the node's own price.
     """
     suggested = gwei(price)
     base = None
-    slow = standard = fast = suggested
-    rewards = (history or {}).get("reward") or []
-    if rewards:
-        base = gwei(history["baseFeePerGas"][-1])
-        slow, standard, fast = (
-            base + median(gwei(block[level]) for block in rewards) for level in range(3)
-        )
+    slow: float | None = suggested
+    standard, fast = slow, slow
+    if history is not None:
+        rewards = [block for block in history.get("reward") or () if block]
+        base = gwei(found[-1]) if (found := history.get("baseFeePerGas")) else None
+        slow = standard = fast = None
+        if rewards and base is not None:
+            slow, standard, fast = (base + median(gwei(r[i]) for r in rewards) for i in range(3))
     return fees(slow, standard, fast, "gwei") | {
         "gas_price_gwei": suggested,
         "base_fee_gwei": base,

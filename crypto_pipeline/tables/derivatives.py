@@ -6,6 +6,7 @@ from typing import Annotated
 from pydantic import Field
 
 from crypto_pipeline.groups import HISTORICAL
+from crypto_pipeline.tables.outcomes import RateKind
 from crypto_pipeline.tables.spec import (
     Amount,
     Id,
@@ -17,6 +18,7 @@ from crypto_pipeline.tables.spec import (
     Window,
     column,
     optional,
+    words_of,
 )
 
 SETTLED = Window(timedelta(days=1), timedelta(hours=1))
@@ -48,8 +50,12 @@ class FundingRate(
     source_id: Id = column("The exchange's own name of the contract")
     exchange: Text = column("Which source said so", fill="source")
     rate: Rate = column("Funding rate, a fraction of the position: 0.0001 is 0.01 %")
+    rate_kind: RateKind | None = optional(
+        "Whether the rate still moves until it is paid, or stands; NULL where the exchange's "
+        "documentation does not say: " + words_of(RateKind)
+    )
     interval_hours: Hours | None = optional("How often it is paid", unit="hours")
-    mark_price: Positive | None = optional("Mark price of the contract", unit="quote", jump=500)
+    mark_price: Positive | None = optional("Mark price of one coin", unit="quote", jump=500)
     next_funding_at: Time | None = optional(
         "When it is paid next", within=Window(timedelta(days=1), timedelta(days=2))
     )

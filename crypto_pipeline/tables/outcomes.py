@@ -77,5 +77,8 @@ Circuit = Literal["closed", "open"]
 Abstention = Literal["stale", "untraded"]
 """Why a price is kept and does not vote: its source's own clock is old, or nothing is traded."""
 
+RateKind = Literal["predicted", "settled"]
+"""Whether a funding rate still moves until it is paid, or stands."""
+
 Rejection = Literal["outlier"]
 """Why a voice is left out of an agreed price."""
