@@ -134,6 +134,14 @@ def test_who_was_asked_at_a_time_to_come_breaks_no_silence(warehouse: Warehouse)
     assert alert.message.startswith("nothing was asked since")
 
 
+def test_where_nobody_was_ever_asked_there_is_no_silence(warehouse: Warehouse) -> None:
+    remember(warehouse, "c1", health(-2))
+    found = alerts.check(
+        warehouse, None, warehouse.path.parent, collecting=True, overdue=lambda since, now: True
+    )
+    assert of_kind(found, "not_asking") == []
+
+
 class Patience(NamedTuple):
     """A table with one endpoint on record, and how long no good answer of it is explained."""
 

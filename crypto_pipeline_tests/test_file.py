@@ -87,8 +87,9 @@ def test_a_run_whose_process_is_gone_has_died_and_that_is_said_once(warehouse: W
 
 
 def test_a_run_that_lives_or_is_done_or_never_was_has_not_died(warehouse: Warehouse) -> None:
-    with warehouse.run_lock("run1"):
+    with warehouse.run_lock("run1"), timeless() as slept:
         assert warehouse.died("run1") is False
+    assert slept == []  # whoever asks waits for nobody
     assert warehouse.died("run1") is False
     assert warehouse.died("nobody") is False
 
@@ -181,6 +182,19 @@ def test_of_those_put_aside_only_what_is_damaged_stays_there(warehouse: Warehous
     last.rename(last.with_suffix(".damaged"))  # as an earlier release did for a full disk
     assert warehouse.drain() == 1
     assert [aside.name for aside in warehouse.put_aside()] == [f"{damaged.stem}.damaged"]
+
+
+def test_what_is_wrong_with_the_file_is_no_fault_of_what_waits(warehouse: Warehouse) -> None:
+    warehouse.write(batch("c0", price("alpha", "BTC", 1, "c0")))
+    waits(warehouse, "c1", "c2")
+    with warehouse.connect() as connection:
+        connection.execute("UPDATE schema_migrations SET version = 1")
+        connection.execute("DROP TABLE data_collections")
+        connection.execute("CREATE VIEW data_collections AS SELECT 1 AS mine")
+    with pytest.raises(WarehouseError, match="Something of your own is in the way"):
+        warehouse.drain()
+    assert (len(warehouse.waiting()), warehouse.put_aside()) == (2, [])
+    assert "in the way" in (warehouse.why_waiting or "")
 
 
 # What is old

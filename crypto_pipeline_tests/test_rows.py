@@ -48,13 +48,13 @@ def price(at: datetime | None = None, volume: float | None = None, **about: Any)
 # Times
 
 
-def funding(next_at: datetime) -> FundingRate:
+def funding(next_at: datetime, **about: datetime) -> FundingRate:
     """The row of a funding rate that is paid next then."""
     endpoint = source("alpha").source.endpoint(
         FundingRate, "/rates", row=lambda record: record, min_interval=minutes(5)
     )
     record = {"symbol": "BTC", "source_id": "x", "rate": 0.0001, "next_funding_at": next_at}
-    row = maker(endpoint).row(record)
+    row = maker(endpoint).row({**record, **about})
     assert isinstance(row, FundingRate)
     return row
 
@@ -70,6 +70,31 @@ def test_a_time_within_its_window_is_believed(at: datetime) -> None:
 def test_a_time_out_of_its_window_is_refused(at: datetime, why: str) -> None:
     with pytest.raises(ValueError, match=f"next_funding_at: .* is {why}"):
         funding(at)
+
+
+def test_each_time_of_a_record_is_looked_at() -> None:
+    for name in ("next_funding_at", "timestamp"):
+        with pytest.raises(ValueError, match=f"{name}: .* is too long ago"):
+            funding(NOW, **{name: NOW - 2 * DAY})
+    assert funding(NOW, timestamp=NOW - DAY).timestamp == NOW - DAY
+
+
+@pytest.mark.parametrize(
+    ("at", "why"),
+    [(-DAY, ""), (DAY, ""), (-DAY - SECOND, "too long ago"), (DAY + SECOND, "in the future")],
+)
+def test_a_time_that_a_source_gives_lies_within_a_day_where_its_table_says_nothing(
+    at: timedelta, why: str
+) -> None:
+    endpoint = source("alpha", row=lambda record: {**of_price(record), "timestamp": NOW + at})
+    record = {"id": "btc", "price": 1, "volume": None, "at": None}
+    if not why:
+        row = maker(endpoint).row(record)
+        assert isinstance(row, MarketPrice)
+        assert row.timestamp == NOW + at
+    else:
+        with pytest.raises(ValueError, match=f"timestamp: .* is {why}"):
+            maker(endpoint).row(record)
 
 
 @pytest.mark.parametrize("at", [NOW - 9999 * DAY, NOW + timedelta(hours=1)])
