@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from crypto_pipeline.sources import ENDPOINTS
-from crypto_pipeline_tests.faults import canaries, child, clocks, disks, kills, together
+from crypto_pipeline_tests.faults import canaries, child, clocks, disks, kills, lies, together
 from crypto_pipeline_tests.faults.campaign import Campaign
 from crypto_pipeline_tests.faults.host import Host
 from crypto_pipeline_tests.faults.kinds import HONEST, KINDS
@@ -43,6 +43,12 @@ def test_there_are_kinds_for_every_fault_and_reader() -> None:
     assert set(FAULTS) <= used
     for kind in KINDS.values():
         assert any(kind.suits(endpoint) for endpoint in ENDPOINTS.values()), kind.name
+
+
+def test_no_lie_is_believed() -> None:
+    lines = list(lies.run(CHANCE, most=60))
+    assert len(lines) > 25
+    right(*(line for line in lines if line.tries))
 
 
 def test_every_kind_alone(host: Host) -> None:

@@ -79,6 +79,8 @@ class RowMaker:
     def _row(self, record: Any, *, lenient: bool = False) -> Row | None:
         if self._repeats:
             self._repeats.require(record)
+        if self.endpoint.width and len(record) < self.endpoint.width:
+            raise ValueError(f"a list of {len(record)} values, where {self.endpoint.width} are due")
         made = self.endpoint.row(record)
         if made is None:
             return None

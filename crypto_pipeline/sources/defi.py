@@ -231,7 +231,7 @@ def geckoterminal_trend(place: tuple[int, Any]) -> dict[str, Any]:
         "source_id": pool["id"],
         "symbol": about["name"].split(" / ")[0] or None,
         "name": about["name"],
-        "blockchain": pool["id"].removesuffix("_" + about["address"]),
+        "blockchain": pool["id"].removesuffix("_" + label(about["address"])),
         "price_usd": nonzero(about["base_token_price_usd"]),
         "price_change_24h": number(about["price_change_percentage"].get("h24")),
     }
@@ -357,7 +357,7 @@ DEXPAPRIKA.endpoint(
     row=lambda p: {
         "rank": p[0],
         "source_id": p[1]["id"],
-        "name": " / ".join(token["symbol"] for token in p[1]["tokens"]),
+        "name": " / ".join(label(token["symbol"]) for token in p[1]["tokens"]),
         "blockchain": p[1]["chain"],
     },
 )

@@ -177,7 +177,7 @@ BINANCE_FUTURES.endpoint(
     # A contract is on 100 dollars of bitcoin, or on 10 dollars of any other coin.
     row=lambda o: {
         "source_id": o["symbol"],
-        "open_interest_usd": times(o["openInterest"], 100 if o["pair"] == "BTCUSD" else 10),
+        "open_interest_usd": times(o["openInterest"], 100 if o["symbol"] == "BTCUSD_PERP" else 10),
     },
 )
 
@@ -756,6 +756,7 @@ DERIBIT_FUTURES.endpoint(
 DERIBIT_FUTURES.endpoint(
     SentimentMetric,
     "/api/v2/public/get_volatility_index_data",
+    width=5,
     variant="dvol_index",
     params={
         "currency": "{each}",

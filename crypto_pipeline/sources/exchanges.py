@@ -62,6 +62,7 @@ BINANCE.endpoint(
 BINANCE.endpoint(
     Candle,
     "/api/v3/klines",
+    width=12,
     params={"symbol": "{each}", "interval": "5m", "limit": 100},
     each=Pairs("{base}USDT", "USDT"),
     fixed=FIVE_MINUTES,
@@ -90,6 +91,7 @@ COINBASE_EXCHANGE.endpoint(
 COINBASE_EXCHANGE.endpoint(
     Candle,
     "/products/{each}/candles",
+    width=6,
     typical_bytes=10_000,
     params={"granularity": 300},
     each=Pairs("{base}-USD", "USD", names={"TRX": None}),
@@ -114,9 +116,9 @@ def kraken_ticker(market: tuple[str, Mapping[str, Any]]) -> dict[str, Any] | Non
     name, t = market
     if ":" in name:
         return None
-    (_, volume), (_, vwap) = t["v"], t["p"]
+    (_, volume), (_, vwap), (last, _) = t["v"], t["p"], t["c"]
     pair = kraken_pair(name)
-    return ticker(pair, t["c"][0], base_volume=volume, vwap=vwap, source_id=name)
+    return ticker(pair, last, base_volume=volume, vwap=vwap, source_id=name)
 
 
 KRAKEN = Source("kraken", "https://api.kraken.com", docs="https://docs.kraken.com/api", gap=0.2)
@@ -142,6 +144,7 @@ def kraken_candles(body: Any) -> list[Any]:
 KRAKEN.endpoint(
     Candle,
     "/0/public/OHLC",
+    width=8,
     params={"pair": "{each}", "interval": 5, "since": ago(hours=9)},
     records=kraken_candles,
     each=Pairs("{base}USD", "USD", names={"BTC": "XBT", "DOGE": "XDG"}),
@@ -173,6 +176,7 @@ OKX.endpoint(
 OKX.endpoint(
     Candle,
     "/api/v5/market/candles",
+    width=9,
     params={"instId": "{each}", "bar": "5m", "limit": 100},
     records="data",
     each=Pairs("{base}-USDT", "USDT"),
@@ -206,6 +210,7 @@ BYBIT.endpoint(
 BYBIT.endpoint(
     Candle,
     "/v5/market/kline",
+    width=7,
     repeats={"result.category": "spot", "result.symbol": "{each}"},
     params={"category": "spot", "symbol": "{each}", "interval": 5, "limit": 100},
     records="result.list",
@@ -237,6 +242,7 @@ KUCOIN.endpoint(
 KUCOIN.endpoint(
     Candle,
     "/api/v1/market/candles",
+    width=7,
     params={"type": "5min", "symbol": "{each}", "startAt": ago(hours=9)},
     records="data",
     each=Pairs("{base}-USDT", "USDT"),
@@ -262,6 +268,7 @@ GATE.endpoint(
 GATE.endpoint(
     Candle,
     "/api/v4/spot/candlesticks",
+    width=8,
     params={"currency_pair": "{each}", "interval": "5m", "limit": 100},
     each=Pairs("{base}_USDT", "USDT"),
     fixed=FIVE_MINUTES,
@@ -293,6 +300,7 @@ BITGET.endpoint(
 BITGET.endpoint(
     Candle,
     "/api/v2/spot/market/candles",
+    width=8,
     params={"symbol": "{each}", "granularity": "5min", "limit": 100},
     records="data",
     each=Pairs("{base}USDT", "USDT"),
@@ -327,6 +335,7 @@ MEXC.endpoint(
 MEXC.endpoint(
     Candle,
     "/api/v3/klines",
+    width=8,
     params={"symbol": "{each}", "interval": "5m", "limit": 100},
     each=Pairs("{base}USDT", "USDT"),
     fixed=FIVE_MINUTES,
@@ -349,6 +358,7 @@ HTX.endpoint(
     Candle,
     "/market/history/kline",
     params={"symbol": "{each}", "period": "5min", "size": 100},
+    repeats={"ch": "market.{each}.kline.5min"},
     records="data",
     each=Pairs("{base}usdt", "USDT", lower=True),
     fixed=FIVE_MINUTES,
@@ -398,6 +408,7 @@ def bitfinex_ticker(t: list[Any]) -> dict[str, Any] | None:
 BITFINEX.endpoint(
     MarketPrice,
     "/v2/tickers",
+    width=11,
     typical_bytes=12_000,
     params={"symbols": "ALL"},
     row=bitfinex_ticker,
@@ -406,6 +417,7 @@ BITFINEX.endpoint(
 BITFINEX.endpoint(
     Candle,
     "/v2/candles/trade:5m:t{each}/hist",
+    width=6,
     params={"limit": 100},
     each=Pairs(
         "{base}USD",
@@ -471,6 +483,7 @@ GEMINI.endpoint(MarketPrice, "/v1/pricefeed", typical_bytes=3_000, row=gemini_ti
 GEMINI.endpoint(
     Candle,
     "/v2/candles/{each}/5m",
+    width=6,
     min_interval=hours(1),
     typical_bytes=30_000,
     # Prices and open interest are asked for at the same host: not all of its coins.
@@ -543,6 +556,7 @@ BINANCE_US.endpoint(
 BINANCE_US.endpoint(
     Candle,
     "/api/v3/klines",
+    width=12,
     params={"symbol": "{each}", "interval": "5m", "limit": 100},
     each=Pairs("{base}USDT", "USDT", names={"TRX": None}),
     fixed=FIVE_MINUTES,
@@ -572,6 +586,7 @@ POLONIEX.endpoint(
 POLONIEX.endpoint(
     Candle,
     "/markets/{each}/candles",
+    width=14,
     repeats={"*.11": "MINUTE_5"},
     min_interval=hours(1),
     params={"interval": "MINUTE_5", "limit": 100},
@@ -607,6 +622,7 @@ LBANK.endpoint(
 LBANK.endpoint(
     Candle,
     "/v2/kline.do",
+    width=6,
     min_interval=hours(1),
     params={"symbol": "{each}", "size": 100, "type": "minute5", "time": ago(minutes=500)},
     records="data",
@@ -641,6 +657,7 @@ WHITEBIT.endpoint(
 WHITEBIT.endpoint(
     Candle,
     "/api/v1/public/kline",
+    width=7,
     min_interval=hours(1),
     params={"market": "{each}", "interval": "5m", "limit": 100},
     records="result",
@@ -671,6 +688,7 @@ BINGX.endpoint(
 BINGX.endpoint(
     Candle,
     "/openApi/spot/v1/market/kline",
+    width=8,
     min_interval=hours(1),
     params={"symbol": "{each}", "interval": "5m", "limit": 100, "timestamp": now("ms")},
     records="data",
@@ -758,6 +776,7 @@ DIGIFINEX.endpoint(
 DIGIFINEX.endpoint(
     Candle,
     "/v3/kline",
+    width=6,
     min_interval=hours(1),
     params={"symbol": "{each}", "period": 5},
     records="data",
@@ -1013,6 +1032,7 @@ TOOBIT.endpoint(
 TOOBIT.endpoint(
     Candle,
     "/quote/v1/klines",
+    width=11,
     min_interval=hours(1),
     params={"symbol": "{each}", "interval": "5m", "limit": 100},
     each=Pairs("{base}USDT", "USDT"),
@@ -1063,6 +1083,7 @@ HASHKEY.endpoint(
 HASHKEY.endpoint(
     Candle,
     "/quote/v1/klines",
+    width=11,
     min_interval=hours(1),
     params={"symbol": "{each}", "interval": "5m", "limit": 100},
     each={
@@ -1117,6 +1138,7 @@ DEEPCOIN.endpoint(
 DEEPCOIN.endpoint(
     Candle,
     "/deepcoin/market/candles",
+    width=7,
     min_interval=hours(1),
     params={"instId": "{each}", "bar": "5m", "limit": 100},
     records="data",
@@ -1145,6 +1167,7 @@ P2B.endpoint(
 P2B.endpoint(
     Candle,
     "/api/v2/public/market/kline",
+    width=8,
     repeats={"*.7": "{each}"},
     params={"market": "{each}", "interval": "1h", "limit": 100},
     records="result",
@@ -1252,7 +1275,7 @@ def coinbase_product(p: Mapping[str, Any]) -> dict[str, Any] | None:
 
     A market that is disabled keeps its last price.
     """
-    if p["product_type"] != "SPOT" or p["alias"] or flag(p["is_disabled"]):
+    if p["product_type"] != "SPOT" or p["alias"] != "" or flag(p["is_disabled"]):
         return None
     return ticker(
         (p["base_currency_id"], p["quote_currency_id"]),

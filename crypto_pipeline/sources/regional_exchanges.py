@@ -271,6 +271,7 @@ BITVAVO.endpoint(
 BITVAVO.endpoint(
     Candle,
     "/v2/{each}/candles",
+    width=6,
     params={"interval": "5m", "limit": 100},
     each=Pairs("{base}-EUR", "EUR"),
     fixed=FIVE_MINUTES,
@@ -405,6 +406,7 @@ FOXBIT = Source("foxbit", "https://api.foxbit.com.br", docs="https://docs.foxbit
 FOXBIT.endpoint(
     Candle,
     "/rest/v3/markets/{each}/candlesticks",
+    width=11,
     min_interval=hours(1),
     params={"interval": "5m", "limit": 100},
     each=Pairs("{base}brl", "BRL", lower=True),
@@ -488,6 +490,7 @@ BTCMARKETS = Source(
 BTCMARKETS.endpoint(
     Candle,
     "/v3/markets/{each}/candles",
+    width=6,
     min_interval=hours(1),
     params={"timeWindow": "15m", "limit": 100},
     each=Pairs("{base}-AUD", "AUD", names={"BNB": None, "TRX": None}),
@@ -614,6 +617,7 @@ COINSPH.endpoint(
 COINSPH.endpoint(
     Candle,
     "/openapi/quote/v1/klines",
+    width=11,
     min_interval=hours(1),
     params={"symbol": "{each}", "interval": "5m", "limit": 100},
     each=Pairs(
@@ -643,6 +647,7 @@ MAX_MAICOIN.endpoint(
 MAX_MAICOIN.endpoint(
     Candle,
     "/api/v3/k",
+    width=6,
     min_interval=hours(1),
     params={"market": "{each}", "period": 5, "limit": 100},
     each=Pairs("{base}usdt", "USDT", names={"TRX": None, "AVAX": None}, lower=True),

@@ -204,6 +204,7 @@ class Source:
         each: Pairs | Mapping[str, Mapping[str, Any]] | None = None,
         fixed: Mapping[str, Any] | None = None,
         repeats: Mapping[str, str] | None = None,
+        width: int | None = None,
         sparse: bool = False,
         stale_after: timedelta = STALE_AFTER,
         min_interval: timedelta | None = None,
@@ -217,7 +218,7 @@ class Source:
         endpoint = Endpoint(
             source=self, model=model, path=path, row=row, records=records, variant=variant,
             params=params or {}, json=json, headers=headers or {}, each=each, fixed=fixed or {},
-            repeats=repeats or {}, sparse=sparse, stale_after=stale_after,
+            repeats=repeats or {}, width=width, sparse=sparse, stale_after=stale_after,
             min_interval=min_interval or model.table.group.beat, pool=pool, read=read,
             conditional=conditional, max_bytes=max_bytes, typical_bytes=typical_bytes,
         )  # fmt: skip
@@ -274,6 +275,7 @@ class Endpoint:
         before them into each record, and what must be there. {each} stands for what was asked,
         {symbol} and the like for known columns. Case and the marks between letters do not count:
         BTC-USDT is btc_usdt.
+    width: how many values a record has that is a list: in one with fewer they are out of place.
     sparse: an answer may well hold nothing for us: all its records can be left out on purpose.
     stale_after: the age by its own clock from which a price does not vote.
     min_interval: the least time between two collections that ask it.
@@ -296,6 +298,7 @@ class Endpoint:
     each: Pairs | Mapping[str, Mapping[str, Any]] | None
     fixed: Mapping[str, Any]
     repeats: Mapping[str, str]
+    width: int | None
     sparse: bool
     stale_after: timedelta
     min_interval: timedelta

@@ -323,6 +323,22 @@ def no_answer(found: Extraction) -> str | None:
     return f"is {found.outcome} with {len(found.rows)} rows" if found.outcome in GOOD else None
 
 
+UNSAID: Mapping[tuple[str, str], str] = {
+    ("field_gone", "hyperliquid.funding_rates"): "what is listed has no field isDelisted",
+    ("field_gone", "hyperliquid.open_interest"): "what is listed has no field isDelisted",
+    ("field_blank", "coinbase.market_prices"): "a product of its own has a blank alias",
+    ("other_quote", "cryptobubbles.market_prices"): "its prices name no currency",
+    ("other_quote", "diadata.market_prices"): "its prices name no currency",
+    ("other_quote", "geckoterminal.cached_ohlc"): "the currency is asked for and not repeated",
+    ("other_quote", "kraken.cached_ohlc"): "the pair is the name of a field, and one of two names",
+    ("other_quote", "bitfinex.market_prices"): "UST is its name of a dollar coin, and stays",
+    ("other_question", "owlracle.gas_prices"): "the chain is not repeated",
+    ("numbers_zero", "blockscout_shibarium.blockchain_stats"): "a number that looks like a time",
+    ("numbers_zero", "indodax.cached_ohlc"): "prices that look like times",
+}
+"""What cannot be caught, by kind and endpoint, and why: these are not tried."""
+
+
 # The campaign
 
 
@@ -340,6 +356,8 @@ def run(chance: random.Random, kinds: str = "", most: int | None = None) -> Iter
         if re.search(kinds, name):
             line = Line("lies", name)
             for honest in answers:
+                if (name, honest.endpoint.id) in UNSAID:
+                    continue
                 for where, words in tries(honest):
                     line.add([f"{honest.endpoint.id}{where}: {words}"] if words else [])
             yield line
@@ -407,10 +425,15 @@ def _stretched(honest: Honest) -> Iterator[tuple[str, str | None]]:
         yield "", no_answer(found) if found.rows else None
 
 
+LEAST_NAME = 4
+"""Letters of what was asked that are in an answer not only by chance."""
+
+
 def _other_question(honest: Honest) -> Iterator[tuple[str, str | None]]:
     """The same answer to who asked for another coin of the same endpoint, where it says of which
     it is."""
-    if _letters(honest.ask.each) not in _letters(json.dumps(honest.body)):
+    asked = _letters(honest.ask.each)
+    if len(asked) < LEAST_NAME or asked not in _letters(json.dumps(honest.body)):
         return
     for ask in honest.endpoint.asks():
         if ask.fixed != honest.ask.fixed and honest.ask.fixed:
