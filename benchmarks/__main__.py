@@ -236,7 +236,7 @@ SELECT 'C' || coin, 'Coin number ' || coin, 'coin-' || coin, 'USD',
         CASE WHEN coin < 200 THEN 2 ELSE 6 END),
     CASE WHEN source < 8 THEN round(1.8e12 / (coin + 1) ** 1.5 * (0.9 + 0.2 * random())) END,
     round(random() * 1e9 / (coin + 1), 2), round(random() * 16 - 8, 2),
-    now() - INTERVAL 5 MINUTE - to_seconds(300 * ({rows} / 25000 - tick)), NULL,
+    now() - INTERVAL 5 MINUTE - to_seconds(300 * ({rows} / 25000 - tick)), NULL, NULL,
     'bench_' || source, 'collection-' || tick
 FROM (SELECT i // 25000 AS tick, (i // 250) % 100 AS source, i % 250 AS coin
       FROM range({rows}) t(i))

@@ -26,6 +26,8 @@ limits      the bounds of a collection's requests: seconds, attempts, connection
 pool        sources that can stand in for one another
 universe    the coins that are kept
 voice       what one source says of a coin in the agreed view
+cluster     voices of a coin near one another; one of them wins, or the coin is disputed
+witness     what stands by a cluster and is no voice: market caps, candles, marks, the last price
 market cap  a coin's value: circulating supply times price
 lock        what keeps two processes from one thing at once
 spool       collections that wait on disk because the database could not be written

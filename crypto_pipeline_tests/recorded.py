@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from functools import cache
 from typing import Any
 
@@ -11,10 +11,8 @@ from crypto_pipeline.collection.exchange import Answer
 from crypto_pipeline.sources import ENDPOINTS
 from crypto_pipeline.sources.spec import Ask, Endpoint
 from crypto_pipeline.sources.values import list_at
+from crypto_pipeline_tests.fresh import SAMPLED_AT
 from crypto_pipeline_tests.upstream import RECORDINGS, Recording, Recordings, requests_of
-
-SAMPLED_AT = datetime(2026, 11, 23, 12, tzinfo=UTC)
-"""The clock of the samples, and of a recording whose own is not known."""
 
 
 @cache

@@ -89,22 +89,84 @@ def test_many_rejects_are_an_alert(warehouse: Warehouse) -> None:
     assert alert.message.startswith("20 records were refused and 10 accepted")
 
 
-def test_a_source_and_a_coin_that_disagree_are_alerts(warehouse: Warehouse) -> None:
+def said(warehouse: Warehouse, *voices: tuple[str, str, float], **about: Any) -> None:
+    """A collection of prices, as source, symbol and dollars."""
     now = datetime.now(UTC)
     rows = [
-        price(source, f"C{n}", usd, market_cap=1e9, timestamp=now)
-        for n in range(6)
-        for source, usd in (("a", 100), ("b", 101), ("c", 100.5), ("mad", 50))
+        price(source, symbol, usd, f"c-{now}", timestamp=now, source_id=symbol, **about)
+        for source, symbol, usd in voices
     ]
-    split = [price(s, "XYZ", usd, market_cap=cap, timestamp=now)
-             for s, usd, cap in (("a", 10, 2e9), ("b", 20, None))]  # fmt: skip
-    warehouse.write(batch("c1", *rows, *split, at=now))
-    found = look(warehouse).opened
-    assert [(a.kind, a.subject) for a in found] == [
-        ("price_disagreement", "mad"),
-        ("price_disagreement", "XYZ"),
-    ]
-    assert found[0].message == "6 of its 6 prices are more than 5% off the others'"
+    made = batch(f"c-{now}", *rows, at=now)
+    assert warehouse.write(made).problem is None
+
+
+def many(source: str, usd: float, of: range = range(6)) -> list[tuple[str, str, float]]:
+    """A source's prices of several coins."""
+    return [(source, f"C{n}", usd) for n in of]
+
+
+HONEST = [*many("a", 100), *many("b", 101), *many("c", 100.5)]
+
+
+def messages(warehouse: Warehouse) -> dict[str, str]:
+    opened = look(warehouse).opened
+    assert {alert.kind for alert in opened} <= {"price_disagreement"}
+    return {alert.subject: alert.message for alert in opened}
+
+
+def test_a_source_that_is_often_off_is_an_alert(warehouse: Warehouse) -> None:
+    said(warehouse, *HONEST, *many("mad", 50), market_cap=1e9)
+    assert messages(warehouse) == {
+        "mad": "6 of its 6 prices are more than 5% off the others'",
+    }
+
+
+def test_a_source_that_is_seldom_off_is_none(warehouse: Warehouse) -> None:
+    wide = [*many("a", 100, range(20)), *many("b", 100, range(20)), *many("c", 100, range(20))]
+    mad = [*many("mad", 100, range(15)), *many("mad", 50, range(15, 20))]
+    said(warehouse, *wide, *mad, market_cap=1e9)
+    assert messages(warehouse) == {}  # a quarter of 20, and not more
+
+
+def test_five_coins_are_many(warehouse: Warehouse) -> None:
+    said(warehouse, *HONEST, *many("mad", 50, range(4)), market_cap=1e9)
+    assert messages(warehouse) == {}
+    said(warehouse, *HONEST, *many("mad", 50, range(5)), market_cap=1e9)
+    assert list(messages(warehouse)) == ["mad"]
+
+
+def test_another_coin_is_off_too_and_no_vote_is_not(warehouse: Warehouse) -> None:
+    said(warehouse, *HONEST, market_cap=1e9)
+    said(warehouse, *many("other_1", 3), *many("other_2", 3))
+    said(warehouse, *many("idle", 3), abstains="untraded")
+    assert set(messages(warehouse)) == {"other_1", "other_2"}
+
+
+def test_a_big_coin_without_a_price_is_an_alert(warehouse: Warehouse) -> None:
+    said(warehouse, ("a", "XYZ", 10), ("b", "XYZ", 20), market_cap=2e9)
+    said(warehouse, ("a", "NOBODY", 10), ("b", "NOBODY", 20))
+    assert messages(warehouse) == {
+        "XYZ": "no price: 2 sources disagree and nothing decides between them",
+    }
+
+
+def test_a_big_coin_of_which_as_many_are_off_is_an_alert(warehouse: Warehouse) -> None:
+    said(warehouse, ("a", "XYZ", 10), ("b", "XYZ", 10), market_cap=2e9)
+    said(warehouse, ("c", "XYZ", 20))
+    assert messages(warehouse) == {}
+    said(warehouse, ("d", "XYZ", 90))
+    assert messages(warehouse) == {
+        "XYZ": "2 sources are more than 5% off the 2 that agree",
+    }
+
+
+def test_coins_beyond_the_biggest_are_no_alerts(warehouse: Warehouse) -> None:
+    for n in range(alerts.BIG_COINS):
+        said(warehouse, ("a", f"B{n}", 1), market_cap=1e9 + n)
+    said(warehouse, ("a", "XYZ", 10), ("b", "XYZ", 20), market_cap=1e8)
+    assert messages(warehouse) == {}
+    said(warehouse, ("a", "XYZ", 10), ("b", "XYZ", 20), market_cap=1e12)
+    assert set(messages(warehouse)) == {"XYZ"}
 
 
 def test_a_full_disk_is_an_alert(warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch) -> None:

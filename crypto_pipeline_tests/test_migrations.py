@@ -56,7 +56,11 @@ def rows(warehouse: Warehouse) -> dict[str, int]:
     return {name: count(warehouse, name) for name in names}
 
 
-def test_a_former_file_keeps_its_rows_and_has_today_s_layout(former: Warehouse) -> None:
+@pytest.mark.parametrize("number", range(1, VERSION))
+def test_a_former_file_keeps_its_rows_and_has_today_s_layout(
+    warehouse: Warehouse, number: int
+) -> None:
+    former = of_layout(number, warehouse)
     before = rows(former)
     former.write_rows([])
     former.write_rows([outcome("after")])
@@ -108,6 +112,35 @@ def test_a_collection_that_waits_since_layout_1_gets_its_kinds_too(former: Wareh
     assert former.query(
         "SELECT outcome, skip FROM data_collections WHERE collection_id = 'waited'"
     ) == [("skipped", "no_key")]
+
+
+def test_an_agreed_price_of_layout_2_is_called_so(second: Warehouse) -> None:
+    second.write_rows([outcome("after")])
+    assert second.query("SELECT symbol, state, price_usd FROM cached_market_data") == [
+        ("C0", "agreed", 100.0)
+    ]
+    filled_in = second.query(
+        "SELECT column_name FROM duckdb_columns() "
+        "WHERE table_name = 'cached_market_data' AND NOT is_nullable ORDER BY 1"
+    )
+    assert filled_in == [("fetched_at",), ("rejected",), ("sources",), ("symbol",)]
+
+
+def test_a_coin_of_a_file_of_layout_2_can_be_disputed(second: Warehouse) -> None:
+    rows = [price(s, "C9", usd, "new") for s, usd in (("a", 1), ("b", 9))]
+    assert second.write(batch("new", *rows)).problem is None
+    assert second.query("SELECT state, price_usd FROM cached_market_data WHERE symbol = 'C9'") == [
+        ("disputed", None)
+    ]
+
+
+def test_what_a_user_made_of_a_table_of_layout_2_stays(second: Warehouse) -> None:
+    with second.connect() as connection:
+        connection.execute("ALTER TABLE cached_market_data ADD COLUMN mine INTEGER DEFAULT 7")
+        connection.execute("CREATE INDEX by_symbol ON cached_market_data (symbol)")
+    second.write_rows([])
+    assert second.query("SELECT mine FROM cached_market_data") == [(7,)]
+    assert second.query("SELECT index_name FROM duckdb_indexes()") == [("by_symbol",)]
 
 
 def test_articles_of_layout_2_get_the_key_that_new_ones_have(second: Warehouse) -> None:

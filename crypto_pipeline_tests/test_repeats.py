@@ -10,7 +10,7 @@ from crypto_pipeline.collection.extract import extract
 from crypto_pipeline.collection.repeats import OtherAnswer, Repeats, Required
 from crypto_pipeline.sources.spec import Ask, Endpoint, Pairs, Source, SourceError
 from crypto_pipeline.tables import MarketPrice
-from crypto_pipeline_tests.recorded import SAMPLED_AT as NOW
+from crypto_pipeline_tests.fresh import SAMPLED_AT as NOW
 
 
 def declared(**about: Any) -> Endpoint:

@@ -18,7 +18,7 @@ from crypto_pipeline.sources import ENDPOINTS, Endpoint
 from crypto_pipeline.sources.spec import Ask
 from crypto_pipeline.sources.values import list_at
 from crypto_pipeline.tables import Row
-from crypto_pipeline_tests.recorded import SAMPLED_AT as NOW
+from crypto_pipeline_tests.fresh import SAMPLED_AT as NOW
 from crypto_pipeline_tests.recorded import answered, clock_of
 from crypto_pipeline_tests.upstream import RECORDINGS, SAMPLES, Recording, sample_file
 

@@ -28,7 +28,8 @@ from urllib.parse import parse_qsl, urlsplit
 
 from crypto_pipeline.collection.exchange import request_for
 from crypto_pipeline.sources import ENDPOINTS, Endpoint
-from crypto_pipeline.sources.spec import Computed
+from crypto_pipeline.sources.spec import Ask, Computed
+from crypto_pipeline_tests import fresh
 
 SAMPLES = Path(__file__).parent / "samples"
 RECORDINGS = Path(__file__).parents[1].parent / "shared" / "recordings"
@@ -139,29 +140,35 @@ def _request(endpoint: Endpoint) -> tuple[Any, ...]:
     return (endpoint.url, repr(endpoint.params), repr(endpoint.json))
 
 
+Answer = tuple[Path, Endpoint, Ask]
+"""A sample, and what it is asked for."""
+
+
 class Samples:
-    """Answers from the samples beside the tests: one file per endpoint."""
+    """Answers from the samples beside the tests, one file per endpoint, as if they were of now."""
 
     def __init__(self, folder: Path = SAMPLES) -> None:
-        self._places: dict[tuple[str, str, str], list[tuple[Received, Path]]] = defaultdict(list)
+        self._places: dict[tuple[str, str, str], list[tuple[Received, Answer]]] = defaultdict(list)
         for endpoint in ENDPOINTS.values():
             file = sample_file(endpoint, folder)
             if file is not None:
-                for request in requests_of(endpoint.id):
+                asks = endpoint.asks()
+                for ask, request in zip(asks, requests_of(endpoint.id), strict=True):
                     place = (request.method, request.host, request.path.replace("/KEY", "/*"))
-                    self._places[place].append((request, file))
+                    self._places[place].append((request, (file, endpoint, ask)))
 
     def reply(self, request: Received) -> Reply | None:
-        best: tuple[int, Path] | None = None
-        for known, file in self._places.get(request.place, []):
+        best: tuple[int, Answer] | None = None
+        for known, answer in self._places.get(request.place, []):
             score = known.agreement(request)
             if score is not None and known.body is not None and known.body == request.body:
                 score += 100
             if score is not None and (best is None or score > best[0]):
-                best = (score, file)
+                best = (score, answer)
         if best is None:
             return None
-        return Reply(200, best[1].read_bytes(), _TYPES[best[1].suffix])
+        file, endpoint, ask = best[1]
+        return Reply(200, fresh.answer(file, endpoint, ask), _TYPES[file.suffix])
 
 
 def exactly(text: str | None) -> bool:

@@ -103,6 +103,7 @@ def _provider(source: Source) -> Provider:
         documentation=source.docs,
         key_variable=source.key.env if source.key else None,
         key_required=not source.keyless,
+        voice_of=source.voice_of,
         tables=sorted({e.model.table.name for e in source.endpoints}),
         endpoints=len(source.endpoints),
     )

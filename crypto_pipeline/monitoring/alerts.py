@@ -425,8 +425,10 @@ def _disagreements(connection: Connection) -> Iterator[Wrong]:
     for source, count, coins in sources:
         message = f"{count} of its {coins} prices are more than {off} off the others'"
         yield Wrong("price_disagreement", source, "warning", message)
-    for symbol, agreeing, rejected in queries.disputed_coins(connection, BIG_COINS):
-        message = f"{rejected} sources are more than {off} off the {agreeing} that agree"
+    for symbol, agreeing, others in queries.disputed_coins(connection, BIG_COINS):
+        message = f"{others} sources are more than {off} off the {agreeing} that agree"
+        if not agreeing:
+            message = f"no price: {others} sources disagree and nothing decides between them"
         yield Wrong("price_disagreement", symbol, "warning", message)
 
 

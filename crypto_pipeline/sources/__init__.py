@@ -18,8 +18,8 @@ _ANY_TIME = datetime(2026, 1, 1, tzinfo=UTC)
 def find(modules: Iterable[ModuleType]) -> dict[str, Source]:
     """The sources that these modules declare, by name.
 
-    Raises SourceError for a source without an endpoint, for two sources of one name, and for two
-    that ask the same for one table: they would be two voices of one.
+    Raises SourceError for a source without an endpoint, for two sources of one name, for two that
+    ask the same for one table: they would be two voices of one, and for a voice of no source.
     """
     found: dict[str, Source] = {}
     asked: dict[tuple[str, ...], Endpoint] = {}
@@ -33,6 +33,11 @@ def find(modules: Iterable[ModuleType]) -> dict[str, Source]:
                 first = asked.setdefault(endpoint.question(_ANY_TIME), endpoint)
                 if first.source is not source:
                     raise SourceError(f"endpoint {endpoint.id}: path: asks what {first.id} asks")
+    for source in found.values():
+        if source.voice_of and (source.voice_of not in found or found[source.voice_of].voice_of):
+            raise SourceError(
+                f"source {source.name!r}: voice_of: {source.voice_of!r} has no voice of its own"
+            )
     return found
 
 

@@ -273,6 +273,7 @@ COINMARKETCAP_DATAAPI = Source(
     docs="https://coinmarketcap.com",
     headers={"Accept": "application/json"},
     gap=1,
+    voice_of="coinmarketcap",
 )
 
 
@@ -654,6 +655,7 @@ CRYPTOBUBBLES = Source(
     "cryptobubbles",
     "https://cryptobubbles.net/backend/data",
     docs="https://cryptobubbles.net",
+    voice_of="coingecko",
 )
 
 CRYPTOBUBBLES.endpoint(
@@ -703,6 +705,7 @@ COINBASE_RATES = Source(
     "coinbase_rates",
     "https://api.coinbase.com/v2",
     docs="https://docs.cdp.coinbase.com/coinbase-app/track-apis/exchange-rates",
+    voice_of="coinbase",
 )
 
 RATED = frozenset(
@@ -733,6 +736,7 @@ BLOCKCHAIN_INFO_TICKER = Source(
     "blockchain_info_ticker",
     "https://blockchain.info",
     docs="https://www.blockchain.com/explorer/api/exchange_rates_api",
+    voice_of="blockchaincom",
 )
 
 BLOCKCHAIN_INFO_TICKER.endpoint(
@@ -764,7 +768,7 @@ DIADATA.endpoint(
     min_interval=minutes(15),
     records=one(),
     row=lambda c: coin(
-        f"{c['Blockchain']}:{c['Address']}",
+        f"{c['Blockchain']}:{label(c['Address'])}",
         c["Symbol"],
         c["Name"],
         c["Price"],

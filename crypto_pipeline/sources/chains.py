@@ -8,6 +8,7 @@ from crypto_pipeline.sources.spec import Key, Source, ago, day, hours, minutes, 
 from crypto_pipeline.sources.values import (
     at,
     fees,
+    flag,
     from_hex,
     given,
     iso,
@@ -325,7 +326,7 @@ BLOCKCHAIR.endpoint(
             "amount_usd": nonzero(t["value_usd"]),
             "timestamp": iso(t["time"]),
         }
-        if not t["failed"]
+        if not flag(t["failed"])
         else None
     ),
 )

@@ -9,10 +9,12 @@ from typing import Any
 
 from crypto_pipeline.sources.spec import Key, Source, hours, minutes
 from crypto_pipeline.sources.values import (
+    WrongShape,
     at,
     change,
     coin,
     given,
+    label,
     list_at,
     nonzero,
     number,
@@ -56,7 +58,7 @@ DEFILLAMA.endpoint(
 
 def defillama_protocol(p: dict[str, Any]) -> dict[str, Any] | None:
     """Centralised exchanges are listed among the protocols: what they hold is not DeFi."""
-    if p["category"] == "CEX" or (number(p["tvl"]) or 0) < LEAST:
+    if label(p["category"]) == "CEX" or (number(p["tvl"]) or 0) < LEAST:
         return None
     return {
         "source_id": p["slug"],
@@ -114,7 +116,11 @@ DEFILLAMA.endpoint(
 )
 
 DEFILLAMA_COINS = Source(
-    "defillama_coins", "https://coins.llama.fi", docs="https://api-docs.defillama.com/", gap=0.5
+    "defillama_coins",
+    "https://coins.llama.fi",
+    docs="https://api-docs.defillama.com/",
+    gap=0.5,
+    voice_of="coingecko",
 )
 
 PRICED = (
@@ -212,6 +218,7 @@ GECKOTERMINAL = Source(
     docs="https://apiguide.geckoterminal.com/",
     headers={"Accept": "application/json;version=20230302"},
     gap=0.5,
+    voice_of="coingecko",
 )
 
 
@@ -287,6 +294,8 @@ def deepest_pools(body: Any) -> list[Mapping[str, Any]]:
         token = pool["baseToken"]["address"].lower()
         if token in TOKENS and depth(pool) > depth(found.get(token, {})):
             found[token] = pool
+    if not found:
+        raise WrongShape("no pool with liquidity of a token that was asked for")
     return list(found.values())
 
 
@@ -300,7 +309,7 @@ DEXSCREENER.endpoint(
     min_interval=minutes(15),
     records=deepest_pools,
     row=lambda p: coin(
-        f"{p['chainId']}:{p['baseToken']['address']}",
+        f"{label(p['chainId'])}:{p['baseToken']['address']}",
         TOKENS[p["baseToken"]["address"].lower()],
         p["baseToken"]["name"],
         p.get("priceUsd"),
@@ -334,7 +343,9 @@ DEXPAPRIKA.endpoint(
     "/networks/ethereum/multi/prices",
     params={"tokens": ",".join(TOKENS)},
     min_interval=minutes(15),
-    row=lambda t: coin(f"{t['chain']}:{t['id']}", TOKENS[t["id"].lower()], None, t["price_usd"]),
+    row=lambda t: coin(
+        f"{label(t['chain'])}:{t['id']}", TOKENS[t["id"].lower()], None, t["price_usd"]
+    ),
 )
 
 # By traded volume. Which of a pool's tokens its price is of is not said: the price stays out.

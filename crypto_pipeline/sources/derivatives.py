@@ -19,6 +19,7 @@ from crypto_pipeline.sources.values import (
     QUOTES,
     WrongShape,
     at,
+    flag,
     given,
     hours_between,
     iso,
@@ -436,7 +437,7 @@ GATE_FUTURES.endpoint(
     min_interval=hours(1),
     row=lambda c: (
         None
-        if c["in_delisting"]
+        if flag(c["in_delisting"])
         else funding(
             base_of(c["name"]),
             c["name"],
@@ -455,7 +456,7 @@ GATE_FUTURES.endpoint(
     # position_size is one side, in contracts.
     row=lambda c: (
         None
-        if c["in_delisting"]
+        if flag(c["in_delisting"])
         else interest(
             base_of(c["name"]),
             c["name"],
@@ -504,7 +505,7 @@ def kucoin_interest(c: Any) -> dict[str, Any] | None:
     if c["type"] != PERPETUAL_OF_KUCOIN or c["status"] != "Open":
         return None
     size = times(c["openInterest"], abs(given(c["multiplier"])))
-    if c["isInverse"]:
+    if flag(c["isInverse"]):
         return inverse(c["baseCurrency"], c["symbol"], size, c["markPrice"])
     return interest(c["baseCurrency"], c["symbol"], size, mark=c["markPrice"])
 
@@ -904,7 +905,7 @@ HYPERLIQUID.endpoint(
     records=hyperliquid_assets,
     row=lambda a: (
         None
-        if a[0].get("isDelisted")
+        if flag(a[0].get("isDelisted", False))
         else funding(a[0]["name"], a[0]["name"], a[1]["funding"], every=1, mark=a[1]["markPx"])
     ),
 )
@@ -916,7 +917,7 @@ HYPERLIQUID.endpoint(
     records=hyperliquid_assets,
     row=lambda a: (
         None
-        if a[0].get("isDelisted")
+        if flag(a[0].get("isDelisted", False))
         else interest(a[0]["name"], a[0]["name"], a[1]["openInterest"], mark=a[1]["markPx"])
     ),
 )

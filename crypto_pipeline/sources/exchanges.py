@@ -12,6 +12,7 @@ from crypto_pipeline.sources.values import (
     WrongShape,
     at,
     candle,
+    flag,
     iso,
     millis,
     named_candle,
@@ -72,6 +73,7 @@ COINBASE_EXCHANGE = Source(
     "https://api.exchange.coinbase.com",
     docs="https://docs.cdp.coinbase.com/exchange/reference",
     aliases={"CGLD": "CELO"},
+    voice_of="coinbase",
 )
 
 
@@ -516,6 +518,7 @@ BINANCE_US = Source(
     "binance_us",
     "https://api.binance.us",
     docs="https://docs.binance.us/#get-24h-price-change-statistics",
+    voice_of="binance",
 )
 
 BINANCE_US.endpoint(
@@ -625,7 +628,7 @@ WHITEBIT.endpoint(
     records=pairs(),
     row=lambda p: (
         None
-        if p[1]["isFrozen"]
+        if flag(p[1]["isFrozen"])
         else ticker(
             p[0],
             p[1]["last_price"],
@@ -848,7 +851,12 @@ HITBTC.endpoint(
     ),
 )
 
-FMFWIO = Source("fmfwio", "https://api.fmfw.io/api/3", docs="https://api.fmfw.io/")
+FMFWIO = Source(
+    "fmfwio",
+    "https://api.fmfw.io/api/3",
+    docs="https://api.fmfw.io/",
+    voice_of="hitbtc",
+)
 
 FMFWIO.endpoint(
     MarketPrice,
@@ -1244,7 +1252,7 @@ def coinbase_product(p: Mapping[str, Any]) -> dict[str, Any] | None:
 
     A market that is disabled keeps its last price.
     """
-    if p["product_type"] != "SPOT" or p["alias"] or p["is_disabled"]:
+    if p["product_type"] != "SPOT" or p["alias"] or flag(p["is_disabled"]):
         return None
     return ticker(
         (p["base_currency_id"], p["quote_currency_id"]),

@@ -73,7 +73,7 @@ def blockscout_transfer(chain: str) -> Callable[[Any], dict[str, Any] | None]:
 
     def row(transaction: Mapping[str, Any]) -> dict[str, Any] | None:
         amount = units(transaction["value"], 18)
-        if amount < least or transaction["status"] == "error":
+        if amount < least or transaction["status"] != "ok":
             return None
         receiver = transaction["to"]  # null where a contract is created
         return {

@@ -10,6 +10,7 @@ from crypto_pipeline.sources.values import (
     article,
     at,
     iso,
+    label,
     millis,
     seconds,
     story,
@@ -213,7 +214,7 @@ HACKERNEWS.endpoint(
     records="hits",
     row=lambda h: story(
         h["title"],
-        h.get("url") or f"https://news.ycombinator.com/item?id={h['objectID']}",
+        h.get("url") or f"https://news.ycombinator.com/item?id={label(h['objectID'])}",
         seconds(h["created_at_i"]),
         content=h.get("story_text"),
         author=h.get("author"),
@@ -267,7 +268,7 @@ BINANCE_ANNOUNCEMENTS.endpoint(
     records=by_catalog,
     row=lambda pair: story(
         pair[1]["title"],
-        f"https://www.binance.com/en/support/announcement/{pair[1]['code']}",
+        f"https://www.binance.com/en/support/announcement/{label(pair[1]['code'])}",
         millis(pair[1]["releaseDate"]),
         tags=[pair[0]],
     ),
@@ -342,7 +343,7 @@ UPBIT_ANNOUNCEMENTS.endpoint(
     records="data.notices",
     row=lambda n: story(
         n["title"],
-        f"https://upbit.com/service_center/notice?id={n['id']}",
+        f"https://upbit.com/service_center/notice?id={label(n['id'])}",
         iso(n.get("first_listed_at") or n["listed_at"]),
         tags=[n.get("category")],
     ),
@@ -465,7 +466,7 @@ ARCTIC_SHIFT.endpoint(
     records="data",
     row=lambda p: story(
         p["title"],
-        f"https://www.reddit.com{p['permalink']}",
+        f"https://www.reddit.com{label(p['permalink'])}",
         seconds(p["created_utc"]),
         content=p.get("selftext"),
         author=p.get("author"),

@@ -15,6 +15,7 @@ from crypto_pipeline.sources.values import (
     STABLECOINS,
     SourceMessage,
     candle,
+    flag,
     iso,
     label,
     millis,
@@ -172,7 +173,7 @@ OMPFINEX.endpoint(
     records="data",
     row=lambda m: (
         None
-        if m.get("is_visible") is False
+        if not flag(m["is_visible"])
         else ticker(
             (m["base_currency"]["id"], m["quote_currency"]["id"]),
             m["last_price"],
@@ -426,7 +427,7 @@ LUNO.endpoint(
     records="tickers",
     row=lambda t: (
         None
-        if t.get("status") == "DISABLED"
+        if t["status"] != "ACTIVE"
         else ticker(
             t["pair"],
             t["last_trade"],

@@ -6,6 +6,7 @@ from typing import Any
 
 from crypto_pipeline.sources.spec import Key, Source, hours, minutes
 from crypto_pipeline.sources.values import (
+    WrongShape,
     at,
     iso,
     number,
@@ -264,6 +265,8 @@ def hundred_biggest(body: Any) -> list[Any]:
     """The coins up to rank 100, each with the time the answer was made."""
     made = at(body, "config.generated")
     coins = [coin for coin in body["data"] if 0 < (number(coin.get("market_cap_rank")) or 0) <= 100]
+    if not coins:
+        raise WrongShape("no coin with a rank up to 100")
     return [{**coin, "generated": made} for coin in coins]
 
 

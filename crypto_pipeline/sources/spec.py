@@ -143,7 +143,8 @@ class Source:
     `aliases` are tickers this source writes its own way; `codes` are its own codes of errors that
     stand for throttled, refused or unreachable; `gap` is the least number of seconds
     between two requests to one of its hosts; `per_day` and `per_month` are the requests its free
-    tier allows, for the key or the address.
+    tier allows, for the key or the address; `voice_of` names the source whose owner or feed it
+    shares: the two are one voice in the agreed view.
     """
 
     name: str
@@ -157,6 +158,7 @@ class Source:
     terms: str | None = None
     per_day: int | None = None
     per_month: int | None = None
+    voice_of: str | None = None
     endpoints: list["Endpoint"] = field(default_factory=list)
 
     def __post_init__(self) -> None:

@@ -140,7 +140,21 @@ def label(value: Any) -> str:
     """A source's id as text, whether it writes it as a number or as text."""
     if isinstance(value, bool) or not isinstance(value, int | str):
         raise TypeError(f"{value!r:.80} is not an id")
+    if value == "":
+        raise ValueError("an id is blank")
     return str(value)
+
+
+def flag(value: Any) -> bool:
+    """A yes or no, as JSON or as a number or word; anything else raises TypeError: what is not
+    said must not count as no."""
+    known = _FLAGS.get(value.lower() if isinstance(value, str) else value, None)
+    if known is None or isinstance(value, float):
+        raise TypeError(f"{value!r:.80} is neither yes nor no")
+    return known
+
+
+_FLAGS: Mapping[Any, bool] = {True: True, False: False, "true": True, "false": False}
 
 
 def per(value: Any, unit: float) -> float | None:
@@ -296,7 +310,7 @@ def ticker(
     change_pct: Any = None,
     opened: Any = None,
     at: datetime | None = None,
-    source_id: str | None = None,
+    source_id: Any = ...,
     quotes: tuple[str, ...] = QUOTES,
 ) -> dict[str, Any] | None:
     """The market_prices row of an exchange's ticker; None when it is not quoted in dollars.
@@ -304,9 +318,9 @@ def ticker(
     `pair` is the exchange's name of it, or (base, quote) where the name cannot be split; `quotes`
     are what a joined name may end in, where the usual ones would mislead. Volume is what was traded
     in quote currency, where that is not said base volume times the day's average price `vwap`, else
-    times the last one. A market without a price (halted,
-    never traded) is left out; so is a joined name that ends in no known quote. The change comes as
-    percent, or is computed from the price 24 hours ago in `opened`.
+    times the last one. A market without a price (halted, never traded) is left out; so is a joined
+    name that ends in no known quote. The change comes as percent, or is computed from the price 24
+    hours ago in `opened`. `source_id` is the exchange's name where that is not the pair.
     """
     split = _split_or_none(pair, quotes) if isinstance(pair, str) else pair
     if split is None:
@@ -317,9 +331,10 @@ def ticker(
     if quote not in DOLLARS or last is None:
         return None
     volume = number(quote_volume)
+    named = pair if isinstance(pair, str) else f"{base}-{quote}"
     return {
         "symbol": base,
-        "source_id": source_id or (pair if isinstance(pair, str) else f"{base}-{quote}"),
+        "source_id": named if source_id is ... else label(source_id),
         "quote": quote,
         "price_usd": last,
         "volume_24h": times(base_volume, nonzero(vwap) or last) if volume is None else volume,
@@ -408,8 +423,11 @@ def evm_gas(price: Any, history: Any = None) -> dict[str, Any]:
     slow: float | None = suggested
     standard, fast = slow, slow
     if history is not None:
-        rewards = [block for block in history.get("reward") or () if block]
-        base = gwei(found[-1]) if (found := history.get("baseFeePerGas")) else None
+        blocks = history.get("reward") or ()
+        rewards = [block for block in blocks if block]
+        found = history.get("baseFeePerGas") or ()
+        # the last one is of the next block: with as many fees as blocks it is not there
+        base = gwei(found[-1]) if found and len(found) != len(blocks) else None
         slow = standard = fast = None
         if rewards and base is not None:
             slow, standard, fast = (base + median(gwei(r[i]) for r in rewards) for i in range(3))

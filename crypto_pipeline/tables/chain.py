@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from datetime import datetime, timedelta
+from math import inf
 from typing import Self
 
 from pydantic import model_validator
@@ -41,6 +42,9 @@ BOUNDS_OF_UNITS: Mapping[str, tuple[float, float]] = {
     "fri/gas": (1.0, 1e16),
 }
 """Where a price of gas lies on any chain, by its unit; a unit is declared by its line here."""
+
+ROUNDED = 0.001
+"""What a source may have lost of a price by rounding it."""
 
 BOUNDS_OF_CHAINS: Mapping[str, tuple[float, float]] = {
     "ethereum": (1e-3, 1e4),
@@ -88,6 +92,12 @@ class GasPrice(
         known = [price for price in speeds if price is not None]
         if known != sorted(known):
             raise ValueError(f"slow, standard and fast are not in that order: {known}")
+        if (
+            self.base_fee_gwei is not None
+            and self.unit == "gwei"
+            and min(known, default=inf) < (self.base_fee_gwei * (1 - ROUNDED))
+        ):
+            raise ValueError(f"{known[0]:g} is less than the base fee {self.base_fee_gwei:g}")
         if self.unit not in BOUNDS_OF_UNITS:
             raise ValueError(f"unit {self.unit!r} is not declared")
         least, most = BOUNDS_OF_CHAINS.get(self.blockchain, BOUNDS_OF_UNITS[self.unit])

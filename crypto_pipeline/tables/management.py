@@ -27,6 +27,9 @@ class Provider(Row, table="providers", write="replace", key=("source",)):
     documentation: Text = column("Where its interface is described")
     key_variable: Text | None = optional("Environment variable of its API key, NULL when keyless")
     key_required: bool = column("Whether it is skipped without the key")
+    voice_of: Text | None = optional(
+        "The source it is one voice with in the agreed view, of one owner or one feed"
+    )
     tables: list[str] = column("Tables it feeds")
     endpoints: Count = column("How many endpoints it has here")
 

@@ -10,7 +10,7 @@ from typing import Self
 from pydantic import model_validator
 
 from crypto_pipeline.groups import HISTORICAL, UI
-from crypto_pipeline.tables.outcomes import Abstention, Rejection
+from crypto_pipeline.tables.outcomes import Abstention, Agreement, Rejection
 from crypto_pipeline.tables.spec import (
     Amount,
     Change,
@@ -95,49 +95,65 @@ class RejectedVoice(Struct):
 
     source: Text = column("which source")
     price_usd: Positive = column("its price", unit="USD")
-    off_pct: Number = column("how far that is from the centre of all voices", unit="%")
+    off_pct: Number = column(
+        "how far that is from the agreed price, or without one from the median of all voices",
+        unit="%",
+    )
     why: Rejection = column(words_of(Rejection))
 
 
 class CachedMarketData(Row, table="cached_market_data", group=UI, write="replace", key=("symbol",)):
-    """The latest agreed view of a coin: the median over sources, outliers rejected and named.
+    """The latest agreed view of a coin: the median over sources, the others rejected and named.
 
-    Where a source lists several coins under one ticker, its biggest by market capitalisation
-    speaks for it. Coins that only two sources know and that disagree are decided by market
-    capitalisation; when neither has one, the coin is left out.
+    A source speaks once per ticker, with its biggest coin of that name on its busiest pair; sources
+    of one owner or one feed (voice_of in providers) count once. Prices that are stale, untraded or
+    frozen have no vote. Market capitalisations of two sources say which coin a ticker means; then
+    three independent voices and more than half make a price, or the witnesses: recent candles,
+    mark prices of swaps and the last agreed price. Where nothing decides, the coin is disputed:
+    its row has no price.
     """
 
     symbol: Symbol = column("Canonical ticker")
+    state: Agreement = column(
+        "Whether there is a price: " + words_of(Agreement) + " (nobody has a vote)"
+    )
     name: Text | None = optional("The coin's name, from the source with the biggest market cap")
-    price_usd: Positive = column("Median of the agreeing sources", unit="USD")
+    price_usd: Positive | None = optional(
+        "Median of the agreeing sources, NULL unless agreed", unit="USD"
+    )
     market_cap: Positive | None = optional("Median over the agreeing sources", unit="USD")
     volume_24h: Amount | None = optional(
-        "Largest volume an agreeing aggregator reports, else the sum over exchanges", unit="USD"
+        "Median over the agreeing sources that know market capitalisations; where there is none, "
+        "the sum over the agreeing venues, each with all its dollar pairs",
+        unit="USD",
     )
     change_24h: Change | None = optional("Median change over 24 hours", unit="%")
     high_24h: Positive | None = optional(
-        "Highest agreeing price of the last 24 hours, to the hour", unit="USD"
+        "Highest agreed price of the last 24 hours, to the hour", unit="USD"
     )
     low_24h: Positive | None = optional(
-        "Lowest agreeing price of the last 24 hours, to the hour", unit="USD"
+        "Lowest agreed price of the last 24 hours, to the hour", unit="USD"
     )
     sources: Count = column("How many sources agreed")
-    spread_pct: Amount = column("Highest over lowest agreeing price, minus one", unit="%")
+    spread_pct: Amount | None = optional("Highest over lowest agreeing price, minus one", unit="%")
     rejected: list[RejectedVoice] = column("Sources left out of the median")
-    provider: Text = column("The agreeing sources, comma separated")
-    fetched_at: Time = column("When the newest of the agreeing prices was observed")
+    provider: Text | None = optional("The agreeing sources, comma separated")
+    fetched_at: Time = column(
+        "When the newest of the agreeing prices was observed; of all, where there is no price"
+    )
 
 
 class AgreedRange(Row, table="agreed_ranges", write="upsert", key=("symbol", "hour")):
-    """Highest and lowest agreeing price of a coin within one hour, for the last day.
+    """Highest and lowest agreed price of a coin within one hour, for the last day.
 
-    From these come the high and low of cached_market_data.
+    From these come the high and low of cached_market_data; the newest is a witness of the next
+    agreed price.
     """
 
     symbol: Symbol = column("Canonical ticker")
     hour: Time = column("Start of the hour")
-    high_usd: Positive = column("Highest price of a source that agreed then", unit="USD")
-    low_usd: Positive = column("Lowest price of a source that agreed then", unit="USD")
+    high_usd: Positive = column("Highest agreed price of the hour", unit="USD")
+    low_usd: Positive = column("Lowest agreed price of the hour", unit="USD")
 
 
 class Candle(

@@ -80,5 +80,17 @@ Abstention = Literal["stale", "untraded"]
 RateKind = Literal["predicted", "settled"]
 """Whether a funding rate still moves until it is paid, or stands."""
 
-Rejection = Literal["outlier"]
-"""Why a voice is left out of an agreed price."""
+Rejection = Literal["outlier", "other_coin", "disputed", "stale", "untraded", "frozen"]
+"""Why a voice is left out of an agreed price: it is far off, or another coin of that ticker, or
+nothing decides between the voices; or it has no vote: its price abstains, or has not moved for
+hours while others did."""
+
+UNDECIDED: Rejection = "disputed"
+"""Why all voices of a coin are left out when nothing decides between them."""
+
+OFF: frozenset[Rejection] = frozenset({"outlier", "other_coin"})
+"""Why voices are left out that say another price than the agreed one."""
+
+Agreement = Literal["agreed", "disputed", "silent"]
+"""agreed: there is a price; disputed: nothing decides between the voices, so there is none; silent:
+no voice has a vote."""

@@ -1,63 +1,245 @@
 """The SQL that makes cached_market_data and coins out of market_prices. Nothing else.
 
-Each source speaks once per ticker: with its biggest coin of that name, on its busiest pair. The
-centre is the median of the voices. Where no majority stands within TOLERANCE of it (two coins that
-share a ticker, a source gone mad among few), the voice with the biggest market capitalisation is
-the centre; where none has one, the coin is left out. Voices further than TOLERANCE from the centre
-are rejected and named; the rest are the agreement.
+Each source speaks once per ticker: with its biggest coin of that name, on its busiest pair that
+votes. Prices that abstain, and frozen ones, have no vote. Sources of one owner or one feed (kin)
+count once. Voices near one another are a cluster, and the clusters of a ticker are rivals:
 
-The day's range is kept by the hour in agreed_ranges: reading a day of prices instead would make
-every collection slower as sources are added.
+1. Identity: where market capitalisations of two independent sources say which coin it is, clusters
+   far from that one are of another coin and are out, unless as many witnesses stand by them.
+2. Majority: three independent voices that are more than half of all make the agreed price, unless
+   a rival has more witnesses.
+3. Witnesses: where no majority stands, the cluster that has more of them than any rival does.
+4. Voices without a rival stand unless there are witnesses and every one speaks against them.
+5. Else the coin is disputed, and has no price.
+
+Witnesses are the capitalisations, candles, mark prices of swaps, and the last agreed price. They
+are a little old and tell coins and decimal points apart, not good prices from better ones: each
+stands by every cluster that the price may have moved to since.
+
+A few hours of prices are never read whole: what froze is looked for between two short spans of
+them, and the day's range is kept by the hour in agreed_ranges, or every collection would become
+slower as sources are added.
 """
 
-from crypto_pipeline.tables.outcomes import Rejection
+from crypto_pipeline.tables.outcomes import UNDECIDED, Agreement, Rejection
 from crypto_pipeline.warehouse.sql import literal
 
+AGREED: Agreement = "agreed"
+DISPUTED: Agreement = "disputed"
+SILENT: Agreement = "silent"
+
 OUTLIER: Rejection = "outlier"
+FROZEN: Rejection = "frozen"
+OTHER_COIN: Rejection = "other_coin"
+
 TOLERANCE = 0.05
+"""How far a voice may be from the centre of its cluster; clusters are at least as far apart."""
+
 RECENT_MINUTES = 30
 RANGE_HOURS = 24
 
-JUDGE = f"""
-CREATE OR REPLACE TEMP TABLE stage_judged AS
+MAJORITY = 3
+"""The least independent voices that win by their number over others."""
+
+CAPITALISATIONS = 2
+"""The least independent market capitalisations that say which coin it is."""
+
+FROZEN_MINUTES = 180
+RESTLESS = 0.005
+"""The same price so long ago, half as long ago and now is frozen when the coin's price is further
+than this part from all that it was in an hour since."""
+
+WITNESS_HOURS = 2
+LAST_HOURS = 24
+"""How old candles and marks may be, and the last agreed price, to be witnesses."""
+
+STRAY = 1.25
+"""A cluster and a witness are of one coin within this factor; more when the witness is older."""
+
+PAR = 1.0
+"""Dollars that a unit of any quote counts as: stablecoins at par, no rate of theirs is measured."""
+
+
+def _recent_at(minutes: int) -> str:
+    """Prices that were recent so many minutes ago: few enough to be read in every collection."""
+    return (
+        f"timestamp > $now - INTERVAL {minutes + RECENT_MINUTES} MINUTE "
+        f"AND timestamp <= $now - INTERVAL {minutes} MINUTE"
+    )
+
+
+def _still(prices: str, minutes: int) -> str:
+    """Those of these prices that were the very same so many minutes ago."""
+    return f"""
+    SELECT {prices}.* FROM {prices} SEMI JOIN (
+        SELECT source, source_id, quote, price_usd FROM market_prices WHERE {_recent_at(minutes)}
+    ) USING (source, source_id, quote, price_usd)"""
+
+
+VOICES = f"""
+CREATE OR REPLACE TEMP TABLE stage_voices AS
 WITH recent AS (
-    SELECT * EXCLUDE (collection_id) FROM market_prices
-    WHERE timestamp > $now - INTERVAL {RECENT_MINUTES} MINUTE AND timestamp <= $now
-    QUALIFY row_number() OVER (
-        PARTITION BY source, source_id, quote ORDER BY timestamp DESC) = 1
+    SELECT * FROM market_prices SEMI JOIN (
+        SELECT arg_max(rowid, timestamp) AS rowid FROM market_prices WHERE {_recent_at(0)}
+        GROUP BY source, source_id, quote
+    ) USING (rowid) WHERE {_recent_at(0)}
 ),
-voice AS (
-    SELECT * FROM recent
-    QUALIFY row_number() OVER (
-        PARTITION BY source, symbol
-        ORDER BY market_cap DESC NULLS LAST, volume_24h DESC NULLS LAST, source_id, quote) = 1
+now AS (
+    SELECT symbol, median(price_usd) AS middle FROM recent WHERE abstains IS NULL GROUP BY symbol
 ),
-middle AS (
-    SELECT symbol, median(price_usd) AS price FROM voice GROUP BY symbol
+restless AS (
+    SELECT DISTINCT symbol FROM agreed_ranges JOIN now USING (symbol)
+    WHERE hour >= date_trunc('hour', $now - INTERVAL {FROZEN_MINUTES} MINUTE) AND hour <= $now
+        AND (middle > {1 + RESTLESS} * high_usd OR {1 + RESTLESS} * middle < low_usd)
 ),
-centre AS (
-    SELECT symbol,
-        CASE WHEN count(*) FILTER (abs(voice.price_usd / middle.price - 1) <= {TOLERANCE})
-                  > count(*) / 2.0
-             THEN any_value(middle.price)
-             ELSE arg_max(voice.price_usd, voice.market_cap)
-        END AS price
-    FROM voice JOIN middle USING (symbol)
+others_moved AS (
+    SELECT source, source_id, quote, price_usd FROM recent SEMI JOIN restless USING (symbol)
+),
+half_as_long AS ({_still("others_moved", FROZEN_MINUTES // 2)}),
+frozen AS (
+    SELECT source, source_id, quote, {literal(FROZEN)} AS frozen
+    FROM ({_still("half_as_long", FROZEN_MINUTES)})
+),
+in_dollars AS (
+    SELECT source, source_id, quote, symbol, name, price_usd * {PAR} AS price_usd, market_cap,
+        volume_24h, price_change_24h, timestamp, coalesce(abstains, frozen) AS abstains
+    FROM recent LEFT JOIN frozen USING (source, source_id, quote)
+),
+family AS (
+    SELECT source, coalesce(voice_of, source) AS family FROM providers
+    WHERE voice_of IS NOT NULL OR source IN (SELECT voice_of FROM providers)
+)
+SELECT in_dollars.* EXCLUDE (source_id) REPLACE (
+    CASE WHEN market_cap IS NULL THEN sum(volume_24h) FILTER (abstains IS NULL) OVER pairs
+         ELSE volume_24h END AS volume_24h), family
+FROM in_dollars LEFT JOIN family USING (source)
+WINDOW pairs AS (PARTITION BY source, symbol)
+QUALIFY row_number() OVER (
+    PARTITION BY source, symbol
+    ORDER BY market_cap DESC NULLS LAST, abstains IS NOT NULL,
+        in_dollars.volume_24h DESC NULLS LAST, source_id, quote) = 1
+"""
+
+NEAR = f"price_usd BETWEEN {1 - TOLERANCE} * centre AND {1 + TOLERANCE} * centre"
+
+STANDS_BY = "centre BETWEEN witness.low / stray AND witness.high * stray"
+
+INDEPENDENT = "(count(*) FILTER ({0} AND family IS NULL) + count(DISTINCT family) FILTER ({0}))"
+
+CLUSTERS = f"""
+CREATE OR REPLACE TEMP TABLE stage_clusters AS
+WITH ordered AS (
+    SELECT symbol, list_sort(list(price_usd)) AS prices
+    FROM stage_voices WHERE abstains IS NULL GROUP BY symbol
+),
+parted AS (
+    SELECT symbol, [prices[n + 1] FOR n IN range(1, len(prices))
+        IF prices[n] < {1 - TOLERANCE} * prices[n + 1]] AS gaps
+    FROM ordered
+),
+placed AS (
+    SELECT symbol, len(list_filter(gaps, lambda gap: gap <= price_usd)) AS cluster,
+        min(price_usd) AS low, max(price_usd) AS high, median(price_usd) AS centre
+    FROM stage_voices JOIN parted USING (symbol) WHERE abstains IS NULL GROUP BY ALL
+)
+SELECT symbol, cluster, low, high, centre,
+    {INDEPENDENT.format("true")} AS heard,
+    {INDEPENDENT.format(NEAR)} AS voices,
+    {INDEPENDENT.format(f"{NEAR} AND market_cap IS NOT NULL")} AS capitalised
+FROM stage_voices JOIN placed USING (symbol)
+WHERE abstains IS NULL AND price_usd BETWEEN low AND high GROUP BY ALL
+"""
+
+WITNESSES = f"""
+CREATE OR REPLACE TEMP TABLE stage_witnesses AS
+WITH candle AS (
+    SELECT symbol, provider, arg_max(close, timestamp) AS price, max(timestamp) AS seen
+    FROM cached_ohlc
+    WHERE timestamp > $now - INTERVAL {WITNESS_HOURS} HOUR AND timestamp <= $now
+        AND (quote = 'USD' OR quote IN (SELECT DISTINCT quote FROM stage_voices))
+    GROUP BY ALL
+),
+mark AS (
+    SELECT symbol, exchange, source_id, arg_max(mark_price, timestamp) AS price,
+        max(timestamp) AS seen
+    FROM funding_rates
+    WHERE timestamp > $now - INTERVAL {WITNESS_HOURS} HOUR AND timestamp <= $now
+        AND mark_price IS NOT NULL
+    GROUP BY ALL
+),
+said AS (
+    SELECT symbol, true AS identifies, arg_max(centre, capitalised) AS low,
+        arg_max(centre, capitalised) AS high, $now AS seen
+    FROM stage_clusters GROUP BY symbol
+    HAVING max(capitalised) >= {CAPITALISATIONS}
+        AND max(capitalised) > 2 * (sum(capitalised) - max(capitalised))
+    UNION ALL
+    SELECT symbol, false, median(price), median(price), max(seen) FROM candle GROUP BY symbol
+    UNION ALL
+    SELECT symbol, false, median(price), median(price), max(seen) FROM mark GROUP BY symbol
+    UNION ALL
+    SELECT symbol, false, arg_max(low_usd, hour), arg_max(high_usd, hour), max(hour)
+    FROM agreed_ranges WHERE hour > $now - INTERVAL {LAST_HOURS} HOUR AND hour <= $now
     GROUP BY symbol
 )
-SELECT voice.*, abs(voice.price_usd / centre.price - 1) <= {TOLERANCE} AS agrees,
-    struct_pack(source := source, price_usd := price_usd,
-        off_pct := round((voice.price_usd / centre.price - 1) * 100, 1),
-        why := {literal(OUTLIER)}) AS as_rejected
-FROM voice JOIN centre USING (symbol)
-WHERE centre.price IS NOT NULL
+SELECT *, pow({STRAY}, sqrt(1 + date_diff('hour', seen, $now))) AS stray FROM said
+"""
+
+DECIDE = f"""
+CREATE OR REPLACE TEMP TABLE stage_witnessed AS
+SELECT clusters.*, count(seen) AS known,
+    count(*) FILTER ({STANDS_BY}) AS witnesses,
+    coalesce(bool_and({STANDS_BY}) FILTER (identifies), true) AS same_coin
+FROM stage_clusters AS clusters LEFT JOIN stage_witnesses AS witness USING (symbol)
+GROUP BY ALL;
+
+CREATE OR REPLACE TEMP TABLE stage_decided AS
+WITH counted AS (
+    SELECT *, 2 * voices > sum(heard) FILTER (same_coin) OVER (PARTITION BY symbol) AS most,
+        max(witnesses) FILTER (NOT same_coin) OVER (PARTITION BY symbol) AS of_other_coin
+    FROM stage_witnessed QUALIFY same_coin
+),
+rivalled AS (
+    SELECT *,
+        coalesce(max(witnesses) OVER rivals, 0) AS of_rival,
+        coalesce(bool_or(most AND voices >= {MAJORITY}) OVER rivals, false) AS outvoted,
+        count(*) OVER rivals = 0 AND known = 0 AS alone
+    FROM counted
+    WINDOW rivals AS (
+        PARTITION BY symbol
+        ROWS BETWEEN UNBOUNDED PRECEDING AND UNBOUNDED FOLLOWING EXCLUDE CURRENT ROW)
+)
+SELECT symbol, centre FROM rivalled
+WHERE (of_other_coin IS NULL OR witnesses > of_other_coin)
+    AND ((most AND voices >= {MAJORITY} AND witnesses >= of_rival)
+        OR (witnesses > of_rival AND NOT outvoted)
+        OR (most AND alone));
+
+CREATE OR REPLACE TEMP TABLE stage_agreed AS
+WITH agreeing AS NOT MATERIALIZED (
+    SELECT stage_voices.* FROM stage_voices JOIN stage_decided USING (symbol)
+    WHERE abstains IS NULL AND {NEAR}
+),
+independent AS (
+    SELECT symbol, price_usd, market_cap, price_change_24h, volume_24h
+    FROM agreeing WHERE family IS NULL
+    UNION ALL
+    SELECT symbol, avg(price_usd), avg(market_cap), avg(price_change_24h), avg(volume_24h)
+    FROM agreeing WHERE family IS NOT NULL GROUP BY symbol, family
+)
+SELECT symbol, median(price_usd) AS price_usd, median(market_cap) AS market_cap,
+    median(price_change_24h) AS change_24h,
+    coalesce(
+        median(volume_24h) FILTER (market_cap IS NOT NULL),
+        sum(volume_24h)) AS volume_24h
+FROM independent GROUP BY symbol
 """
 
 RANGE = f"""
 CREATE OR REPLACE TEMP TABLE stage_ranges AS
 SELECT symbol, date_trunc('hour', $now) AS hour, max(high_usd) AS high_usd, min(low_usd) AS low_usd
 FROM (
-    SELECT symbol, price_usd AS high_usd, price_usd AS low_usd FROM stage_judged WHERE agrees
+    SELECT symbol, price_usd AS high_usd, price_usd AS low_usd FROM stage_agreed
     UNION ALL BY NAME
     SELECT symbol, high_usd, low_usd FROM agreed_ranges WHERE hour = date_trunc('hour', $now)
 )
@@ -71,33 +253,54 @@ INSERT INTO agreed_ranges BY NAME SELECT * FROM stage_ranges
 AGREE = f"""
 DELETE FROM cached_market_data;
 INSERT INTO cached_market_data BY NAME
-WITH agreed AS (
+WITH judged AS NOT MATERIALIZED (
+    SELECT stage_voices.*, abstains IS NULL AND coalesce({NEAR}, false) AS agrees
+    FROM stage_voices LEFT JOIN stage_decided USING (symbol)
+),
+heard AS (
     SELECT symbol,
+        CASE WHEN bool_or(agrees) THEN {literal(AGREED)}
+             WHEN bool_or(abstains IS NULL) THEN {literal(DISPUTED)}
+             ELSE {literal(SILENT)} END AS state,
         arg_max(name, market_cap) FILTER (agrees AND name IS NOT NULL) AS name,
-        median(price_usd) FILTER (agrees) AS price_usd,
-        median(market_cap) FILTER (agrees) AS market_cap,
-        coalesce(
-            max(volume_24h) FILTER (agrees AND market_cap IS NOT NULL),
-            sum(volume_24h) FILTER (agrees)) AS volume_24h,
-        median(price_change_24h) FILTER (agrees) AS change_24h,
+        median(price_usd) AS middle,
         count(*) FILTER (agrees) AS sources,
         (max(price_usd) FILTER (agrees) / min(price_usd) FILTER (agrees) - 1) * 100 AS spread_pct,
-        coalesce(
-            list(as_rejected ORDER BY source) FILTER (NOT agrees),
-            []) AS rejected,
         string_agg(source, ',' ORDER BY source) FILTER (agrees) AS provider,
-        max(timestamp) FILTER (agrees) AS fetched_at
-    FROM stage_judged GROUP BY symbol
+        coalesce(max(timestamp) FILTER (agrees), max(timestamp)) AS fetched_at
+    FROM judged GROUP BY symbol
+),
+other_coin AS (
+    SELECT symbol, low, high FROM stage_witnessed WHERE NOT same_coin AND voices > 1
+),
+out AS (
+    SELECT symbol, list(struct_pack(
+            source,
+            price_usd := judged.price_usd,
+            off_pct := round((judged.price_usd / coalesce(agreed.price_usd, middle) - 1) * 100, 1),
+            why := CASE
+                WHEN abstains IS NOT NULL THEN abstains
+                WHEN agreed.price_usd IS NULL THEN {literal(UNDECIDED)}
+                WHEN low IS NOT NULL THEN {literal(OTHER_COIN)}
+                ELSE {literal(OUTLIER)} END
+        ) ORDER BY source) AS rejected
+    FROM judged JOIN heard USING (symbol) LEFT JOIN stage_agreed AS agreed USING (symbol)
+        LEFT JOIN other_coin
+            ON other_coin.symbol = judged.symbol AND judged.price_usd BETWEEN low AND high
+    WHERE NOT agrees GROUP BY symbol
 ),
 day AS (
     SELECT symbol, max(high_usd) AS high_24h, min(low_usd) AS low_24h
     FROM agreed_ranges WHERE hour > $now - INTERVAL {RANGE_HOURS} HOUR
     GROUP BY symbol
 )
-SELECT agreed.*, day.high_24h, day.low_24h
-FROM agreed JOIN day USING (symbol)
-WHERE sources > 0
+SELECT heard.* EXCLUDE (middle), stage_agreed.* EXCLUDE (symbol), high_24h, low_24h,
+    coalesce(rejected, []) AS rejected
+FROM heard LEFT JOIN stage_agreed USING (symbol) LEFT JOIN out USING (symbol)
+    LEFT JOIN day USING (symbol)
 """
+
+COUNT = f"SELECT count(*) FROM cached_market_data WHERE state = {literal(AGREED)}"
 
 IDENTIFY = """
 SELECT '' AS _endpoint, source, source_id, symbol, name, market_cap,
@@ -109,6 +312,9 @@ QUALIFY row_number() OVER (PARTITION BY source, source_id ORDER BY market_cap DE
 """
 
 STATEMENTS = tuple(
-    statement.strip() for text in (JUDGE, RANGE, AGREE) for statement in text.split(";")
+    statement.strip()
+    for text in (VOICES, CLUSTERS, WITNESSES, DECIDE, RANGE, AGREE, COUNT)
+    for statement in text.split(";")
 )
-"""In order; $now stands for the time of the newest price that is not ahead of the clock."""
+"""In order; $now stands for the time of the newest price that is not ahead of the clock. The last
+tells how many coins have an agreed price."""

@@ -75,8 +75,9 @@ def _migrate(connection: Connection, before: int) -> None:
     steps = range(before + 1, VERSION + 1)
     for number in steps if before else ():
         step = MIGRATIONS[number]
-        for table, values in step.retyped.items():
-            _retype(connection, table, values)
+        for table in step.retyped.keys() | step.loosened.keys():
+            values, loosened = step.retyped.get(table, {}), step.loosened.get(table, ())
+            _write_anew(connection, table, values, loosened)
         for statement in (*step.statements, *step.fills):
             connection.execute(statement)
         for table, values in step.keys.items():
@@ -131,8 +132,11 @@ def _add_missing(connection: Connection) -> None:
                 )
 
 
-def _retype(connection: Connection, table: str, values: Mapping[str, str]) -> None:
-    """Write a table anew with other values, and their types, in some columns; its indexes too.
+def _write_anew(
+    connection: Connection, table: str, values: Mapping[str, str], loosened: Sequence[str]
+) -> None:
+    """Write a table anew with other values, and their types, in some columns, and some others that
+    may be NULL; its indexes too.
 
     Not by ALTER COLUMN: DuckDB cannot read that back out of its log when it ends before it has
     brought the change into the file (up to 2.0, when the new value is more than a cast), and
@@ -143,14 +147,15 @@ def _retype(connection: Connection, table: str, values: Mapping[str, str]) -> No
         f"SELECT column_name FROM duckdb_columns() {of_table} AND NOT is_nullable"
     ).fetchall()
     indexes = connection.execute(f"SELECT sql FROM duckdb_indexes() {of_table}").fetchall()
-    replaced = ", ".join(f'{value} AS "{column}"' for column, value in values.items())
-    connection.execute(
-        f"CREATE OR REPLACE TEMP TABLE retyped AS SELECT * REPLACE ({replaced}) FROM {table}"
-    )
+    new = ", ".join(f'{value} AS "{column}"' for column, value in values.items())
+    replaced = f"REPLACE ({new})" if new else ""
+    connection.execute(f"CREATE OR REPLACE TEMP TABLE anew AS SELECT * {replaced} FROM {table}")
     connection.execute(f"DROP TABLE {table}")
-    connection.execute(f"CREATE TABLE {table} AS FROM retyped")
-    connection.execute("DROP TABLE retyped")
+    connection.execute(f"CREATE TABLE {table} AS FROM anew")
+    connection.execute("DROP TABLE anew")
     for (column,) in filled:
+        if column in loosened:
+            continue
         connection.execute(f'ALTER TABLE {table} ALTER "{column}" SET NOT NULL')
     for (index,) in indexes:
         connection.execute(index)

@@ -4,7 +4,7 @@ follow from the declarations by themselves.
 A step is history: it is written in the words of its own day, and never follows the declarations.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 from crypto_pipeline.addresses import article_key
@@ -17,16 +17,18 @@ class Migration(NamedTuple):
     """The change that a version made, and the SQL that takes a file there from the one before.
 
     In this order: retyped: columns of another type, by table, each with the SQL of its new value.
-    statements: what else is done. fills: what fills rows that are there, each statement ending in a
-    condition; it is also run for a collection that an older version left in the spool. keys: new
-    columns of a table's key, each with the SQL of its value for rows that lack it: what waits in
-    the spool gets it before it is compared with what is there.
+    loosened: columns that may be NULL from then on, by table. statements: what else is done. fills:
+    what fills rows that are there, each statement ending in a condition; it is also run for a
+    collection that an older version left in the spool. keys: new columns of a table's key, each
+    with the SQL of its value for rows that lack it: what waits in the spool gets it before it is
+    compared with what is there.
     """
 
     name: str
     statements: tuple[str, ...] = ()
     fills: tuple[str, ...] = ()
     retyped: Mapping[str, Mapping[str, str]] = {}
+    loosened: Mapping[str, Sequence[str]] = {}
     keys: Mapping[str, Mapping[str, str]] = {}
 
 
@@ -75,7 +77,12 @@ MIGRATIONS: Mapping[int, Migration] = {
         retyped={"cached_market_data": {"rejected": _REJECTED_AS_STRUCTS}},
     ),
     3: Migration(
-        "what all addresses of one article have in common",
+        "what all addresses of one article have in common, and coins without an agreed price",
+        statements=(
+            "ALTER TABLE cached_market_data ADD COLUMN IF NOT EXISTS state VARCHAR",
+            "UPDATE cached_market_data SET state = 'agreed' WHERE state IS NULL",
+        ),
+        loosened={"cached_market_data": ("price_usd", "spread_pct", "provider")},
         keys={"news_articles": {"article_key": "key_of_article(url)"}},
     ),
 }

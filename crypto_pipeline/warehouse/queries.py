@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from crypto_pipeline.groups import GROUPS, CollectionType
 from crypto_pipeline.tables import Alert, SourceHealth, of_group
-from crypto_pipeline.tables.outcomes import GOOD, SKIPPED
+from crypto_pipeline.tables.outcomes import GOOD, OFF, SKIPPED, UNDECIDED
 from crypto_pipeline.tables.views import WORKER_STATS
 from crypto_pipeline.warehouse.sql import Connection, literal, literals, names
 
@@ -172,11 +172,13 @@ class Disagreement(NamedTuple):
 
 
 def disagreeing_sources(connection: Connection, at_least: int, part: float) -> list[Disagreement]:
-    """Sources of which `at_least` so many prices, and more than this part, were rejected."""
+    """Sources of which `at_least` so many prices, and more than this part, are off agreed ones."""
     found = connection.execute(
         f"""
         WITH voice AS (
-            SELECT unnest(rejected).source AS source, 1 AS off FROM cached_market_data
+            SELECT rejected.source, 1 AS off
+            FROM (SELECT unnest(rejected) AS rejected FROM cached_market_data)
+            WHERE rejected.why IN {literals(OFF)}
             UNION ALL
             SELECT unnest(string_split(provider, ',')), 0 FROM cached_market_data
         )
@@ -188,18 +190,21 @@ def disagreeing_sources(connection: Connection, at_least: int, part: float) -> l
 
 
 class Dispute(NamedTuple):
-    """A coin of which no more sources agree than are off."""
+    """A coin of which no more sources agree than are off; where none agree, it has no price."""
 
     symbol: str
     sources: int
-    rejected: int
+    off: int
 
 
 def disputed_coins(connection: Connection, biggest: int) -> list[Dispute]:
-    """Of the biggest coins, those of which no more sources agree than are off."""
+    """Of the biggest coins, those of which no more sources agree than are off or disagree."""
+    off = f"len(list_filter(rejected, lambda voice: voice.why IN {literals({*OFF, UNDECIDED})}))"
     found = connection.execute(
-        "SELECT symbol, sources, len(rejected) FROM (SELECT * FROM cached_market_data "
-        f"ORDER BY market_cap DESC NULLS LAST LIMIT {biggest}) WHERE len(rejected) >= sources"
+        f"SELECT symbol, sources, {off} AS off FROM cached_market_data SEMI JOIN ("
+        "SELECT symbol FROM coins WHERE rank_of_symbol = 1 "
+        f"GROUP BY symbol ORDER BY median(market_cap) DESC LIMIT {biggest}"
+        ") USING (symbol) WHERE off > 0 AND off >= sources ORDER BY symbol"
     )
     return [Dispute(*row) for row in found.fetchall()]
 
