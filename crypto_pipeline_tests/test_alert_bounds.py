@@ -347,6 +347,15 @@ def test_metrics_are_of_the_last_hour_and_of_this_machine(
     assert warehouse.query(f"SELECT {columns} FROM system_metrics") == [(3, 2, 200, 1.23, 12, 0)]
 
 
+def test_where_no_system_tells_its_load_none_is_kept(
+    warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delattr(os, "getloadavg", raising=False)
+    remember(warehouse, "c1", health(0))
+    look(warehouse)
+    assert warehouse.query("SELECT load_1m FROM system_metrics") == [(None,)]
+
+
 def test_a_file_of_the_history_that_goes_away_meanwhile_hides_no_other(tmp_path: Path) -> None:
     folder = tmp_path / "history"
     folder.mkdir()

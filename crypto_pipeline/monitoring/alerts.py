@@ -131,7 +131,7 @@ def check(
     now = datetime.now(UTC)
     cursor = Cursor.read(text)
     wrong = list(_of_the_clock(cursor, now))
-    unknown: set[AlertKind] = set()
+    unknown: frozenset[AlertKind] = frozenset()
     trouble: WarehouseError | None = None
     metrics: list[SystemMetrics] = []
     try:
@@ -145,11 +145,11 @@ def check(
                     metrics.append(_measure(connection, warehouse, home, now))
     except (Locked, Outdated) as problem:
         trouble = problem
-        unknown |= _IN_THE_FILE
+        unknown = _IN_THE_FILE
     except WarehouseError as problem:
         trouble = problem
         wrong.append(Wrong("database", str(warehouse.path), "critical", str(problem)))
-        unknown |= _IN_THE_FILE - {"database"}
+        unknown = _IN_THE_FILE - {"database"}
     wrong += _beside_the_file(warehouse, trouble)
     return _end(warehouse, cursor, wrong, unknown, metrics, now)
 
@@ -158,7 +158,7 @@ def _end(
     warehouse: Warehouse,
     cursor: Cursor,
     wrong: Sequence[Wrong],
-    unknown: set[AlertKind],
+    unknown: frozenset[AlertKind],
     metrics: Sequence[SystemMetrics],
     now: datetime,
 ) -> Round:
@@ -204,7 +204,7 @@ def _write(warehouse: Warehouse, cursor: Cursor, metrics: Sequence[SystemMetrics
 
 
 def _compare(
-    cursor: Cursor, wrong: Sequence[Wrong], unknown: set[AlertKind], now: datetime
+    cursor: Cursor, wrong: Sequence[Wrong], unknown: frozenset[AlertKind], now: datetime
 ) -> Round:
     """Open what is new, close what is over; what could not be looked at stays as it is."""
     found = Round()

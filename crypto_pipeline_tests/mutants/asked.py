@@ -31,7 +31,7 @@ TESTS: dict[str, tuple[str, ...]] = {
     "warehouse/agreed_view": ("warehouse",),
     "collection/extract": ("extract", "rows"),
     "collection/rows": ("rows", "extract"),
-    "collection/repeats": ("rows", "extract"),
+    "collection/repeats": ("repeats", "extract"),
     "tables/market": ("rows", "tables"),
 }
 """The tests that are asked about each module: the quick ones, in the order that finds most."""
