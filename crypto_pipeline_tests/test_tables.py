@@ -127,8 +127,8 @@ def test_a_column_is_declared_in_one_place() -> None:
     assert len(unusual) > 10
     for file in package.rglob("*.py"):
         place = file.relative_to(package)
-        if place.parts[0] in homes or place.name == "agreed_view.py":
-            continue  # SQL has to name what it computes
+        if place.parts[0] in homes or place.name in ("agreed_view.py", "migrations.py"):
+            continue  # SQL has to name what it computes, and history what it changed
         text = file.read_text(encoding="utf-8")
         for name in unusual:
             assert name not in text, f"{file}: {name}"

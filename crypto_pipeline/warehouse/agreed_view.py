@@ -1,8 +1,8 @@
 """The SQL that makes cached_market_data and coins out of market_prices. Nothing else.
 
 Each source speaks once per ticker: with its biggest coin of that name, on its busiest pair that
-votes. Prices that abstain, and frozen ones, have no vote. Sources of one owner or one feed (kin)
-count once. Voices near one another are a cluster, and the clusters of a ticker are rivals:
+votes. Prices that abstain, and frozen ones, have no vote. Sources of one owner or one feed, a
+family, count once. Voices near one another are a cluster, and the clusters of a ticker are rivals:
 
 1. Identity: where market capitalisations of two independent sources say which coin it is, clusters
    far from that one are of another coin and are out, unless as many witnesses stand by them.
@@ -16,9 +16,10 @@ Witnesses are the capitalisations, candles, mark prices of swaps, and the last a
 are a little old and tell coins and decimal points apart, not good prices from better ones: each
 stands by every cluster that the price may have moved to since.
 
-A few hours of prices are never read whole: what froze is looked for between two short spans of
-them, and the day's range is kept by the hour in agreed_ranges, or every collection would become
-slower as sources are added.
+Most coins' voices all lie together, which one pass over them tells; only the others are parted
+into clusters. Hours of prices are never read whole: what froze is looked for between short spans
+of them, and the day's range is kept by the hour in agreed_ranges. Else every collection would
+become slower as sources are added.
 """
 
 from crypto_pipeline.tables.outcomes import UNDECIDED, Agreement, Rejection
@@ -128,9 +129,19 @@ INDEPENDENT = "(count(*) FILTER ({0} AND family IS NULL) + count(DISTINCT family
 
 CLUSTERS = f"""
 CREATE OR REPLACE TEMP TABLE stage_clusters AS
-WITH ordered AS (
-    SELECT symbol, list_sort(list(price_usd)) AS prices
-    FROM stage_voices WHERE abstains IS NULL GROUP BY symbol
+WITH vote AS NOT MATERIALIZED (SELECT * FROM stage_voices WHERE abstains IS NULL),
+together AS (
+    SELECT symbol, 0 AS cluster, min(price_usd) AS low, max(price_usd) AS high,
+        median(price_usd) AS centre, {INDEPENDENT.format("true")} AS heard, heard AS voices,
+        {INDEPENDENT.format("market_cap IS NOT NULL")} AS capitalised
+    FROM vote GROUP BY symbol
+),
+scattered AS (
+    SELECT vote.* FROM vote SEMI JOIN (
+        SELECT symbol FROM together WHERE low < {1 - TOLERANCE} * high) USING (symbol)
+),
+ordered AS (
+    SELECT symbol, list_sort(list(price_usd)) AS prices FROM scattered GROUP BY symbol
 ),
 parted AS (
     SELECT symbol, [prices[n + 1] FOR n IN range(1, len(prices))
@@ -140,14 +151,15 @@ parted AS (
 placed AS (
     SELECT symbol, len(list_filter(gaps, lambda gap: gap <= price_usd)) AS cluster,
         min(price_usd) AS low, max(price_usd) AS high, median(price_usd) AS centre
-    FROM stage_voices JOIN parted USING (symbol) WHERE abstains IS NULL GROUP BY ALL
+    FROM scattered JOIN parted USING (symbol) GROUP BY ALL
 )
+SELECT * FROM together WHERE low >= {1 - TOLERANCE} * high
+UNION ALL
 SELECT symbol, cluster, low, high, centre,
     {INDEPENDENT.format("true")} AS heard,
     {INDEPENDENT.format(NEAR)} AS voices,
     {INDEPENDENT.format(f"{NEAR} AND market_cap IS NOT NULL")} AS capitalised
-FROM stage_voices JOIN placed USING (symbol)
-WHERE abstains IS NULL AND price_usd BETWEEN low AND high GROUP BY ALL
+FROM scattered JOIN placed USING (symbol) WHERE price_usd BETWEEN low AND high GROUP BY ALL
 """
 
 WITNESSES = f"""
@@ -263,7 +275,6 @@ heard AS (
              WHEN bool_or(abstains IS NULL) THEN {literal(DISPUTED)}
              ELSE {literal(SILENT)} END AS state,
         arg_max(name, market_cap) FILTER (agrees AND name IS NOT NULL) AS name,
-        median(price_usd) AS middle,
         count(*) FILTER (agrees) AS sources,
         (max(price_usd) FILTER (agrees) / min(price_usd) FILTER (agrees) - 1) * 100 AS spread_pct,
         string_agg(source, ',' ORDER BY source) FILTER (agrees) AS provider,
@@ -273,28 +284,33 @@ heard AS (
 other_coin AS (
     SELECT symbol, low, high FROM stage_witnessed WHERE NOT same_coin AND voices > 1
 ),
+left_out AS (
+    SELECT judged.*, agreed.price_usd IS NOT NULL AS decided, low IS NOT NULL AS of_other_coin,
+        coalesce(agreed.price_usd, median(judged.price_usd) OVER (PARTITION BY judged.symbol))
+            AS centre
+    FROM judged LEFT JOIN stage_agreed AS agreed USING (symbol) LEFT JOIN other_coin
+        ON other_coin.symbol = judged.symbol AND judged.price_usd BETWEEN low AND high
+    WHERE NOT agrees
+),
 out AS (
     SELECT symbol, list(struct_pack(
             source,
-            price_usd := judged.price_usd,
-            off_pct := round((judged.price_usd / coalesce(agreed.price_usd, middle) - 1) * 100, 1),
+            price_usd,
+            off_pct := round((price_usd / centre - 1) * 100, 1),
             why := CASE
                 WHEN abstains IS NOT NULL THEN abstains
-                WHEN agreed.price_usd IS NULL THEN {literal(UNDECIDED)}
-                WHEN low IS NOT NULL THEN {literal(OTHER_COIN)}
+                WHEN NOT decided THEN {literal(UNDECIDED)}
+                WHEN of_other_coin THEN {literal(OTHER_COIN)}
                 ELSE {literal(OUTLIER)} END
         ) ORDER BY source) AS rejected
-    FROM judged JOIN heard USING (symbol) LEFT JOIN stage_agreed AS agreed USING (symbol)
-        LEFT JOIN other_coin
-            ON other_coin.symbol = judged.symbol AND judged.price_usd BETWEEN low AND high
-    WHERE NOT agrees GROUP BY symbol
+    FROM left_out GROUP BY symbol
 ),
 day AS (
     SELECT symbol, max(high_usd) AS high_24h, min(low_usd) AS low_24h
     FROM agreed_ranges WHERE hour > $now - INTERVAL {RANGE_HOURS} HOUR
     GROUP BY symbol
 )
-SELECT heard.* EXCLUDE (middle), stage_agreed.* EXCLUDE (symbol), high_24h, low_24h,
+SELECT heard.*, stage_agreed.* EXCLUDE (symbol), high_24h, low_24h,
     coalesce(rejected, []) AS rejected
 FROM heard LEFT JOIN stage_agreed USING (symbol) LEFT JOIN out USING (symbol)
     LEFT JOIN day USING (symbol)
