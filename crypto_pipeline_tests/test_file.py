@@ -184,6 +184,19 @@ def test_of_those_put_aside_only_what_is_damaged_stays_there(warehouse: Warehous
     assert [aside.name for aside in warehouse.put_aside()] == [f"{damaged.stem}.damaged"]
 
 
+def test_what_is_damaged_and_cannot_be_put_aside_holds_back_no_other(warehouse: Warehouse) -> None:
+    waits(warehouse, "c1", "c2")
+    damaged, _ = warehouse.waiting()
+    for file in damaged.glob("*.parquet"):
+        file.write_bytes(b"rubbish")
+    shutil.copytree(damaged, damaged.with_suffix(".damaged"))  # the place is taken
+    (damaged.with_suffix(".damaged") / "why.txt").write_text("it was damaged before")
+    with pytest.raises(WarehouseError, match="~c1"):
+        warehouse.drain()
+    assert count(warehouse, "market_prices") == 1
+    assert warehouse.waiting() == [damaged]
+
+
 def test_what_is_wrong_with_the_file_is_no_fault_of_what_waits(warehouse: Warehouse) -> None:
     warehouse.write(batch("c0", price("alpha", "BTC", 1, "c0")))
     waits(warehouse, "c1", "c2")

@@ -28,7 +28,7 @@ TESTS: dict[str, tuple[str, ...]] = {
     "warehouse/spool": ("file", "warehouse", "nothing_lost"),
     "warehouse/upkeep": ("file", "maintenance"),
     "warehouse/load": ("warehouse", "witness", "tables", "migrations"),
-    "warehouse/agreed_view": ("warehouse",),
+    "warehouse/agreed_view": ("agreement", "warehouse"),
     "collection/extract": ("extract", "rows"),
     "collection/rows": ("rows", "extract"),
     "collection/repeats": ("repeats", "extract"),
