@@ -623,7 +623,7 @@ class Market:
         """What is told in one step: a source is silent one time in ten."""
         self.walk()
         self.plan(step)
-        at, name = NOW + step * STEP, f"step-{step}"
+        at, name = NOW - (WEEK - step) * STEP, f"step-{step}"
         rows: list[Row] = []
         for coin in range(self.coins):
             for source in self.sources(coin):
