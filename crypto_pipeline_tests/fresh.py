@@ -32,9 +32,11 @@ _RFC822 = re.compile(rb"\b\d{1,2} [A-Z][a-z]{2} \d{4} \d\d:\d\d:\d\d\b")
 
 def answer(file: Path, endpoint: Endpoint, ask: Ask) -> bytes:
     """The sample, for this ask of its endpoint, as if it had been written now."""
-    step = STEP_OF_CANDLES if endpoint.model is Candle else STEP
+    candles = endpoint.model is Candle
+    step = STEP_OF_CANDLES if candles else STEP
     steps = (datetime.now(UTC) - SAMPLED_AT) // step
-    return _answer(file, _asked_instead(endpoint, ask), step * steps)
+    later = step * (steps if candles else steps + 1)  # no older than the sample says
+    return _answer(file, _asked_instead(endpoint, ask), later)
 
 
 @lru_cache(4096)

@@ -300,6 +300,11 @@ OF_TWO = venues(100, 7)
 FIRST: Mapping[str, Any] = {"usd": 100, "out": {"venue_2": "outlier"}}
 
 WITNESSES = [
+    # In a fast move the slow ones are late, and not another coin's: nothing is agreed, least of all
+    # their price.
+    Scenario("late capitalisations", **disputed([*venues(*[70] * 12), *aggregators(*[100] * 5)]),
+             candles=[candle(100)], marks=[mark(100)]),
+    Scenario("a few late ones", **disputed([*venues(*[70] * 12), *aggregators(100, 100)])),
     Scenario("a candle", OF_TWO, candles=[candle(100)], **FIRST),
     Scenario("a candle in a quote of prices", [*venues(7), say("t", 100, quote="USDT")], 100,
              {"venue_1": "outlier"}, candles=[candle(100, quote="USDT")]),

@@ -2,9 +2,11 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
@@ -105,6 +107,36 @@ def test_every_table_and_view_is_filled(upstream: Upstream) -> None:
     assert "the daemon is not running" in call("health", code=1, both=True)
     assert "average records per ui collection" in call("stats")
     assert "every_15_minutes" in call("schedules")
+
+
+@pytest.mark.skipif(os.name != "posix", reason="signals")
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_while_sources_are_asked_ends_with_its_number(number: signal.Signals) -> None:
+    """And says where what was answered is, not that the database could not be written."""
+    with Upstream(Samples(), delay=0.5) as upstream:
+        process = subprocess.Popen(
+            [sys.executable, "-c", HEARD, "collect", "ui", "--force"],
+            env={**os.environ, "CRYPTO_PIPELINE_UPSTREAM": upstream.url},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        while not upstream.received and process.poll() is None:
+            time.sleep(0.05)
+        time.sleep(0.2)
+        process.send_signal(number)
+        said, _ = process.communicate(timeout=60)
+    assert process.returncode == 128 + number, said
+    assert "stopped; what was answered is in the spool" in said
+    assert "until the database can be written" not in said
+
+
+HEARD = """
+import signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job ignores Ctrl-C
+from crypto_pipeline.cli.main import main
+main(sys.argv[1:])
+"""
 
 
 def test_stop_and_start_work_without_a_webserver(upstream: Upstream) -> None:

@@ -31,7 +31,8 @@ def run(chosen: argparse.Namespace) -> int:
         _sum_up(collection, chosen.json)
         if collection.unlogged:
             err.print(f"[yellow]{shown(collection.unlogged)}", soft_wrap=True)
-    if stopped:
+    # Dagster calls some interrupted runs failed: what the collection heard counts
+    if stopped or (collection and collection.interrupted):
         if collection is None:
             raise KeyboardInterrupt
         err.print(f"stopped; what was answered is in the {collection.kept}")
@@ -153,8 +154,9 @@ def _closing_lines(collection: "Collection") -> None:
     )
     for words in skip_counts(collection.results):
         out.print(f"  {shown(words)}", style="dim")
-    if collection.receipt.spooled:
+    if collection.receipt.spooled and not collection.interrupted:
         out.print("the rows wait in the spool until the database can be written")
-    if collection.receipt.problem and not collection.receipt.failed:
-        err.print(f"[yellow]{shown(str(collection.receipt.problem))}", soft_wrap=True)
+    problem = None if collection.interrupted else collection.receipt.problem
+    if problem and not collection.receipt.failed:
+        err.print(f"[yellow]{shown(str(problem))}", soft_wrap=True)
     out.print(f"database: {settings.database()}", style="dim", soft_wrap=True)

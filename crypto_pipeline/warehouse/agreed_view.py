@@ -54,6 +54,10 @@ WITNESS_HOURS = 2
 LAST_HOURS = 24
 """How old candles and marks may be, and the last agreed price, to be witnesses."""
 
+OTHER_COIN_FACTOR = 3.0
+"""Only a price further than this from that of the capitalisations is one of another coin: their
+sources are slow, and in a fast move all the venues are elsewhere."""
+
 STRAY = 1.25
 """A cluster and a witness are of one coin within this factor; more when the witness is older."""
 
@@ -123,6 +127,9 @@ QUALIFY row_number() OVER (
 
 NEAR = f"price_usd BETWEEN {1 - TOLERANCE} * centre AND {1 + TOLERANCE} * centre"
 
+IS_THAT_COIN = (
+    f"centre BETWEEN witness.low / {OTHER_COIN_FACTOR} AND witness.high * {OTHER_COIN_FACTOR}"
+)
 STANDS_BY = "centre BETWEEN witness.low / stray AND witness.high * stray"
 
 INDEPENDENT = "(count(*) FILTER ({0} AND family IS NULL) + count(DISTINCT family) FILTER ({0}))"
@@ -201,7 +208,7 @@ DECIDE = f"""
 CREATE OR REPLACE TEMP TABLE stage_witnessed AS
 SELECT clusters.*, count(seen) AS known,
     count(*) FILTER ({STANDS_BY}) AS witnesses,
-    coalesce(bool_and({STANDS_BY}) FILTER (identifies), true) AS same_coin
+    coalesce(bool_and({IS_THAT_COIN}) FILTER (identifies), true) AS same_coin
 FROM stage_clusters AS clusters LEFT JOIN stage_witnesses AS witness USING (symbol)
 GROUP BY ALL;
 
