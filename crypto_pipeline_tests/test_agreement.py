@@ -625,15 +625,16 @@ class Market:
         return past[-min(late, len(past))] * (1 + self.chance.gauss(0, 0.001))
 
     def collection(self, step: int) -> list[Row]:
-        """What is told in one step: a source is silent one time in ten."""
+        """What is told in one step: a source is silent one time in ten, but liars stay few."""
         self.walk()
         self.plan(step)
         at, name = NOW - (WEEK - step) * STEP, f"step-{step}"
         rows: list[Row] = []
         for coin in range(self.coins):
-            for source in self.sources(coin):
-                if self.chance.random() < 0.1:
-                    continue
+            known = self.sources(coin)
+            heard = [source for source in known if self.chance.random() > 0.1]
+            liars = sum((coin, source) in self.lying for source in heard)
+            for source in heard if 2 * liars < len(heard) else known:
                 about: dict[str, Any] = {"timestamp": at, "source_id": f"{coin}"}
                 if source.startswith("aggregator"):
                     about["market_cap"] = self.truth[coin][-1] * 1e6
