@@ -3,6 +3,7 @@
 import ast
 import re
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,7 @@ LONGEST = 40
 ENTRY = re.compile(r"^(  )?([a-z_]+)  ", re.MULTILINE)
 
 
+@cache
 def files() -> dict[str, Path]:
     """Every file of the package by its dotted name; a folder's __init__ is the folder."""
     found = {}
@@ -67,6 +69,7 @@ def imported(name: str, code: str) -> Iterator[str]:
                 yield rest
 
 
+@cache
 def arrows() -> dict[str, set[str]]:
     return {
         name: set(imported(name, file.read_text(encoding="utf-8"))) - {name}

@@ -288,11 +288,12 @@ def split_pair(pair: str, quotes: tuple[str, ...] = QUOTES) -> tuple[str, str]:
     raise ValueError(f"{pair!r} ends in no known quote")
 
 
-def _split_or_none(pair: str, quotes: tuple[str, ...]) -> tuple[str, str] | None:
+def _split_or_none(pair: str, quotes: tuple[str, ...]) -> tuple[str, str]:
+    """Base and quote, both blank where the pair ends in no known quote."""
     try:
         return split_pair(pair, quotes)
     except ValueError:
-        return None
+        return "", ""
 
 
 @lru_cache(64)
@@ -322,10 +323,7 @@ def ticker(
     name that ends in no known quote. The change comes as percent, or is computed from the price 24
     hours ago in `opened`. `source_id` is the exchange's name where that is not the pair.
     """
-    split = _split_or_none(pair, quotes) if isinstance(pair, str) else pair
-    if split is None:
-        return None
-    base, quote = split
+    base, quote = _split_or_none(pair, quotes) if isinstance(pair, str) else pair
     quote = ticker_name(quote)
     last = nonzero(price)
     if quote not in DOLLARS or last is None:
