@@ -239,7 +239,8 @@ TIP = [hex(10**9)] * 3
     [
         ({"baseFeePerGas": ["0x1", hex(10 * 10**9)], "reward": None}, 10),
         ({"baseFeePerGas": ["0x1", hex(10 * 10**9)], "reward": []}, 10),
-        ({"baseFeePerGas": ["0x1", hex(10 * 10**9)], "reward": [None, []]}, 10),
+        ({"baseFeePerGas": ["0x1", "0x1", hex(10 * 10**9)], "reward": [None, []]}, 10),
+        ({"baseFeePerGas": ["0x1", hex(10 * 10**9)], "reward": [None, []]}, None),
         ({"reward": [TIP]}, None),
         ({"baseFeePerGas": [], "reward": [TIP]}, None),
         ({"baseFeePerGas": None, "reward": None}, None),
