@@ -31,8 +31,7 @@ def run(chosen: argparse.Namespace) -> int:
         _sum_up(collection, chosen.json)
         if collection.unlogged:
             err.print(f"[yellow]{shown(collection.unlogged)}", soft_wrap=True)
-    # Dagster calls some interrupted runs failed: what the collection heard counts
-    if stopped or (collection and collection.interrupted):
+    if stopped:
         if collection is None:
             raise KeyboardInterrupt
         err.print(f"stopped; what was answered is in the {collection.kept}")

@@ -22,6 +22,7 @@ from typing import Any, Self
 
 import dagster as dg
 from dagster._core.definitions.run_request import InstigatorType
+from dagster._core.events import RunFailureReason
 from dagster._core.scheduler.instigation import (
     InstigatorState,
     InstigatorTick,
@@ -29,6 +30,7 @@ from dagster._core.scheduler.instigation import (
     TickStatus,
 )
 from dagster._core.storage.event_log.sqlite.sqlite_event_log import SqliteEventLogStorage
+from dagster._core.storage.tags import RUN_FAILURE_REASON_TAG
 from dagster._utils.schedules import schedule_execution_time_iterator
 from sqlalchemy import Engine, event
 from sqlalchemy.exc import OperationalError
@@ -316,9 +318,13 @@ def forget_ticks_ahead(instance: dg.DagsterInstance, now: datetime) -> list[str]
 
 
 def was_stopped(instance: dg.DagsterInstance, run_id: str) -> bool:
-    """Whether a run ended on a signal."""
+    """Whether a run ended on a signal: Dagster calls it canceled when its own UI asked for that,
+    and else failed, with this reason in a tag."""
     run = instance.get_run_by_id(run_id)
-    return run is not None and run.status == dg.DagsterRunStatus.CANCELED
+    return run is not None and (
+        run.status == dg.DagsterRunStatus.CANCELED
+        or run.tags.get(RUN_FAILURE_REASON_TAG) == RunFailureReason.UNEXPECTED_TERMINATION.value
+    )
 
 
 def fail_run(instance: dg.DagsterInstance, run_id: str, reason: str) -> None:
