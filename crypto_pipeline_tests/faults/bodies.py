@@ -68,30 +68,35 @@ def dumped(value: Any) -> bytes:
 # Edits of parsed JSON
 
 
-def leaves(text: Edit | None = None, number: Edit | None = None) -> Edit:
-    """Every text, or every number, replaced."""
+def each_value(change: Edit) -> Edit:
+    """Every value that is no object or list replaced; names and shapes stay."""
 
     def edit(value: Any) -> Any:
         if isinstance(value, dict):
             return {name: edit(inner) for name, inner in value.items()}
         if isinstance(value, list):
             return [edit(inner) for inner in value]
+        return change(value)
+
+    return edit
+
+
+def leaves(text: Edit | None = None, number: Edit | None = None) -> Edit:
+    """Every text, or every number, replaced."""
+
+    def change(value: Any) -> Any:
         if isinstance(value, str):
             return text(value) if text else value
         if isinstance(value, int | float) and not isinstance(value, bool):
             return number(value) if number else value
         return value
 
-    return edit
+    return each_value(change)
 
 
-def nothing_everywhere(value: Any) -> Any:
-    """The same shape, and null for every value."""
-    if isinstance(value, dict):
-        return {name: nothing_everywhere(inner) for name, inner in value.items()}
-    if isinstance(value, list):
-        return [nothing_everywhere(inner) for inner in value]
-    return None
+def everywhere(value: Any) -> Edit:
+    """The same shape, and this for every value."""
+    return each_value(lambda _: value)
 
 
 def keys(edit: Callable[[str], str]) -> Edit:

@@ -9,7 +9,7 @@ import random
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import cache
 from typing import Any
@@ -20,7 +20,7 @@ from crypto_pipeline.sources import ENDPOINTS
 from crypto_pipeline.sources.spec import Ask, Endpoint
 from crypto_pipeline.tables import Candle, NewsArticle
 from crypto_pipeline.tables.outcomes import GOOD
-from crypto_pipeline_tests.faults.bodies import dumped, longest
+from crypto_pipeline_tests.faults.bodies import dumped, each_value, everywhere, longest
 from crypto_pipeline_tests.faults.report import Line
 from crypto_pipeline_tests.fresh import SAMPLED_AT
 from crypto_pipeline_tests.recorded import answered, clock_of
@@ -171,32 +171,11 @@ IN_A_FIELD: Mapping[str, tuple[Edit, Callable[[Any], bool]]] = {
 """What is said in one field of all records, and of which values it is a lie."""
 
 
-def everywhere(value: Any) -> Edit:
-    """Another value in place of each; names and shapes stay."""
-
-    def edit(body: Any) -> Any:
-        if isinstance(body, dict):
-            return {name: edit(inner) for name, inner in body.items()}
-        if isinstance(body, list):
-            return [edit(inner) for inner in body]
-        return value
-
-    return edit
-
-
-def numbers_everywhere(value: int) -> Edit:
-    """Zero or the like in place of each number, written as it was."""
-
-    def edit(body: Any) -> Any:
-        if isinstance(body, dict):
-            return {name: edit(inner) for name, inner in body.items()}
-        if isinstance(body, list):
-            return [edit(inner) for inner in body]
-        if isinstance(body, str) and re.fullmatch(r"0x[0-9a-f]{1,32}", body, re.I):
-            return hex(value)
-        return type(body)(value) if is_number(body) and not is_time(body) else body
-
-    return edit
+def zero(value: Any) -> Any:
+    """Zero in place of a number, written as that was."""
+    if isinstance(value, str) and re.fullmatch(r"0x[0-9a-f]{1,32}", value, re.I):
+        return "0x0"
+    return type(value)(0) if is_number(value) and not is_time(value) else value
 
 
 EVERYWHERE: Mapping[str, Edit] = {
@@ -204,7 +183,7 @@ EVERYWHERE: Mapping[str, Edit] = {
     "blank_everywhere": everywhere(""),
     "zero_everywhere": everywhere(0),
     "true_everywhere": everywhere(True),
-    "numbers_zero": numbers_everywhere(0),
+    "numbers_zero": each_value(zero),
 }
 """What is said in all fields: no answer at all."""
 
@@ -250,16 +229,11 @@ def stretched(by: int) -> Callable[[Honest], Any]:
 def _retimed(body: Any, to: Mapping[datetime, datetime]) -> Any:
     unix = {int(t.timestamp()) * s: int(n.timestamp()) * s for t, n in to.items() for s in _SCALES}
 
-    def edit(value: Any) -> Any:
-        if isinstance(value, dict):
-            return {name: edit(inner) for name, inner in value.items()}
-        if isinstance(value, list):
-            return [edit(inner) for inner in value]
-        if is_number(value) and float(value) in unix:
-            return type(value)(unix[int(float(value))])
-        return value
+    def moved_there(value: Any) -> Any:
+        there = is_number(value) and float(value) in unix
+        return type(value)(unix[int(float(value))]) if there else value
 
-    return edit(body)
+    return each_value(moved_there)(body)
 
 
 # What is wrong with what came of it
@@ -437,8 +411,7 @@ def _other_question(honest: Honest) -> Iterator[tuple[str, str | None]]:
         return
     for ask in honest.endpoint.asks():
         if ask.fixed != honest.ask.fixed and honest.ask.fixed:
-            answer = Answer(200, dumped(honest.body), "application/json", honest.at)
-            found = extract(honest.endpoint, ask, answer, "lies")
+            found = replace(honest, ask=ask).told(honest.body)
             yield f" for {ask.each}", f"{len(found.rows)} rows" if found.rows else None
             return
 
