@@ -110,6 +110,6 @@ def _written_by_the_living(name: str) -> bool:
         os.kill(int(writer[1]), 0)
     except (ProcessLookupError, OverflowError):
         return False
-    except PermissionError:
-        return True
+    except PermissionError:  # it lives, and is another user's
+        pass
     return True

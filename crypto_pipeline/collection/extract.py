@@ -16,7 +16,7 @@ from crypto_pipeline.collection import failures
 from crypto_pipeline.collection.bodies import READERS, Body
 from crypto_pipeline.collection.exchange import Answer
 from crypto_pipeline.collection.repeats import OtherAnswer, Repeats
-from crypto_pipeline.collection.rows import RowMaker, Unwanted
+from crypto_pipeline.collection.rows import WRONG, RowMaker, Unwanted
 from crypto_pipeline.sources.spec import Ask, Codes, Endpoint
 from crypto_pipeline.sources.values import SourceMessage, WrongShape, list_at
 from crypto_pipeline.tables import Row
@@ -132,7 +132,7 @@ def extract(
     except SourceMessage as message:
         about = body.value if message.code is None else message
         return failed(failures.by_message(str(message), about, answer, codes))
-    except _WRONG as problem:
+    except WRONG as problem:
         kind = "" if isinstance(problem, OtherAnswer) else "records: "
         why = storable(kind + _text(problem), LONGEST_REASON)
         return _without_records(body.value, answer, codes, Extraction("changed", why))
@@ -151,10 +151,6 @@ def extract(
 def _records(endpoint: Endpoint, body: Any) -> list[Any]:
     where = endpoint.records
     return list(where(body) if callable(where) else list_at(body, where))
-
-
-_WRONG = (KeyError, IndexError, TypeError, ValueError, AttributeError, ArithmeticError)
-"""What code that reads a record raises of one that is not as declared."""
 
 
 def _without_records(body: Any, answer: Answer, codes: Codes, otherwise: Extraction) -> Extraction:
@@ -186,7 +182,7 @@ def _account(records: Sequence[Any], maker: RowMaker, bounds: Bounds) -> Extract
             done.unwanted += 1
         except ValidationError as problem:
             done.rejects.add(partial(_refusal, problem, record))
-        except _WRONG as problem:
+        except WRONG as problem:
             done.rejects.add(partial(Reject.of, None, _text(problem), record))
         else:
             if row is None:
@@ -202,9 +198,14 @@ def _refuse_misfits(done: Extraction, model: type[Row]) -> None:
     for place, why in model.misfits(done.rows):
         places |= dict.fromkeys(range(len(done.rows)), why) if place is None else {place: why}
     if places:
-        for place, why in sorted(places.items()):
-            done.rejects.add(partial(_doubted, done.rows[place], why))
-        done.rows = [row for place, row in enumerate(done.rows) if place not in places]
+        _refuse(done, places)
+
+
+def _refuse(done: Extraction, places: Mapping[int, str]) -> None:
+    """Make rejects of the rows at these places, each with why."""
+    for place, why in sorted(places.items()):
+        done.rejects.add(partial(_doubted, done.rows[place], why))
+    done.rows = [row for place, row in enumerate(done.rows) if place not in places]
 
 
 def _merge(done: Extraction, model: type[Row]) -> int:
@@ -275,14 +276,10 @@ def _trusted(done: Extraction, endpoint: Endpoint) -> Extraction:
     if len(done.rejects) > wanted * CHANGED_ABOVE:
         done.outcome = "changed"
         done.reason = f"{len(done.rejects)} of {wanted} records refused: {done.rejects[0].reason}"
-        for row in done.rows:
-            done.rejects.add(partial(_doubted, row, _OTHERS_REFUSED))
-        done.rows = []
+        _refuse(done, dict.fromkeys(range(len(done.rows)), _OTHERS_REFUSED))
     elif done.rows and not endpoint.model.table.zeros and all(r.says_nothing() for r in done.rows):
         done.outcome, done.reason = "changed", "nothing but zeros in all records"
-        for row in done.rows:
-            done.rejects.add(partial(_doubted, row, "nothing but zeros"))
-        done.rows = []
+        _refuse(done, dict.fromkeys(range(len(done.rows)), "nothing but zeros"))
     elif not done.rows and (endpoint.sparse or done.unwanted):
         done.outcome, done.reason = "empty", f"all {done.left_out} records left out on purpose"
     elif not done.rows:

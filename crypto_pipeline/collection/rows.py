@@ -20,6 +20,10 @@ TODAY = Window(timedelta(days=1), timedelta(days=1))
 """Where a time lies that its column says nothing of."""
 
 
+WRONG = (KeyError, IndexError, TypeError, ValueError, AttributeError, ArithmeticError)
+"""What code that reads a record raises of one that is not as declared."""
+
+
 class Unwanted(Exception):
     """A row that is whole, and not of the kind its table keeps."""
 
@@ -69,7 +73,7 @@ class RowMaker:
             lacking: set[str] = set()
             try:
                 row = self._row(_lenient(record, lacking), lenient=True)
-            except (Unwanted, ArithmeticError, AttributeError, LookupError, TypeError, ValueError):
+            except (Unwanted, *WRONG):
                 raise problem from None
             if row is None:
                 raise

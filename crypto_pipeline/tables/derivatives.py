@@ -21,11 +21,10 @@ from crypto_pipeline.tables.spec import (
     words_of,
 )
 
-SETTLED = Window(timedelta(days=1), timedelta(hours=1))
+OWN_CLOCK = Window(timedelta(days=1), timedelta(hours=1))
 """Where a venue's own clock may lie."""
 
 Rate = Annotated[float, Field(ge=-1, le=1, allow_inf_nan=False)]
-
 
 Hours = Annotated[float, Field(gt=0, le=24, allow_inf_nan=False)]
 """No exchange settles less often than once a day."""
@@ -59,7 +58,7 @@ class FundingRate(
     next_funding_at: Time | None = optional(
         "When it is paid next", within=Window(timedelta(days=1), timedelta(days=2))
     )
-    timestamp: Time = column("When it was observed", fill="observed_at", within=SETTLED)
+    timestamp: Time = column("When it was observed", fill="observed_at", within=OWN_CLOCK)
     collection_id: Text = column("The collection (Dagster run) that wrote it", fill="collection_id")
 
 
@@ -81,5 +80,5 @@ class OpenInterest(
     open_interest_usd: Amount | None = optional(
         "The same in US dollars", unit="USD", decimals=2, jump=1e4
     )
-    timestamp: Time = column("When it was observed", fill="observed_at", within=SETTLED)
+    timestamp: Time = column("When it was observed", fill="observed_at", within=OWN_CLOCK)
     collection_id: Text = column("The collection (Dagster run) that wrote it", fill="collection_id")
