@@ -21,7 +21,7 @@ def load(folder: Path) -> None:
     over. What the file holds is never shown: keys are in it.
     """
     file = folder / NAME
-    if not (file.is_file() or file.is_fifo()):  # some keep an environment of Python under the name
+    if not os.path.lexists(file) or file.is_dir():  # some keep Python's environment under the name
         return
     from dotenv import dotenv_values  # noqa: PLC0415  (nobody without a .env pays for it)
 
@@ -55,7 +55,7 @@ def _check_lines(file: Path, text: str) -> None:
     lines: dict[str, int] = {}
     for binding in parse_stream(StringIO(text)):
         line = binding.original.line
-        if binding.error:
+        if binding.error or (binding.key and binding.value is None):
             raise SettingError(f"{file}: line {line} cannot be read: write NAME=value, or # before")
         if binding.key and binding.key.startswith(PREFIX):
             first = lines.setdefault(binding.key, line)

@@ -76,6 +76,9 @@ class Universe:
 
 # How texts are read
 
+SHORTEST_KEY = 4
+"""Characters of an API key: one or two are in every answer, and would be hidden everywhere."""
+
 MOST_DAYS = 36_500
 """A hundred years: who means longer means for ever."""
 
@@ -324,6 +327,8 @@ def _usable(setting: Setting[Any], check: Callable[[Any], None], value: Any) -> 
 def _check_file(path: Path) -> None:
     if path.is_dir():
         raise ValueError("a folder; give the path of a file")
+    if path.exists() and not path.is_file():
+        raise ValueError("a device or a pipe; give the path of a file")
     _check_folder(path.parent)
 
 
@@ -348,6 +353,10 @@ def check_keys(names: Iterable[str]) -> None:
             raise SettingError(
                 f"{name}: the key holds a line break, or another character that no key has: "
                 "set it anew"
+            )
+        if 0 < len(value) < SHORTEST_KEY:
+            raise SettingError(
+                f"{name}: too short for a key: those have {SHORTEST_KEY} characters or more"
             )
 
 

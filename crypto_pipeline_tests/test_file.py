@@ -86,6 +86,15 @@ def test_a_run_whose_process_is_gone_has_died_and_that_is_said_once(warehouse: W
     assert warehouse.died("run1") is False
 
 
+@pytest.mark.skipif(not Path("/proc").is_dir(), reason="no /proc: no folder that takes no lock")
+def test_where_no_lock_can_be_made_a_run_is_refused() -> None:
+    with (
+        pytest.raises(WarehouseError, match="cannot be used"),
+        Warehouse(Path("/proc/crypto.duckdb"), lock_wait_s=0.3).run_lock("run"),
+    ):
+        pass
+
+
 def test_a_run_that_lives_or_is_done_or_never_was_has_not_died(warehouse: Warehouse) -> None:
     with warehouse.run_lock("run1"), timeless() as slept:
         assert warehouse.died("run1") is False

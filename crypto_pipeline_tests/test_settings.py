@@ -122,6 +122,7 @@ def test_nothing_but_blanks_is_as_if_it_were_not_set(
     ("setting", "text", "why"),
     [
         (settings.database, "{folder}", "a folder"),
+        (settings.database, os.devnull, "a device"),
         (settings.database, "{file}/x.duckdb", "{file} is no folder"),
         (settings.database, "{file}/a/b/x.duckdb", "{file} is no folder"),
         (settings.database, "x\ny.duckdb", "no line break"),
@@ -265,6 +266,14 @@ def test_a_key_that_no_header_can_hold_is_refused_by_name_alone(
     assert upstream.received == []
 
 
+def test_a_key_too_short_to_be_one_is_refused_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SOME_KEY", "abc")
+    with pytest.raises(SettingError, match=r"^SOME_KEY: too short for a key"):
+        settings.check_keys(["SOME_KEY"])
+    monkeypatch.setenv("SOME_KEY", "abcd")
+    settings.check_keys(["SOME_KEY"])
+
+
 def test_a_key_read_from_a_file_may_end_in_a_line_break(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SOME_KEY", " secret-0.~+/=\n")
     settings.check_keys(["SOME_KEY", "ANOTHER_KEY"])
@@ -297,6 +306,7 @@ def test_every_command_uses_the_database_of_the_same_env_file(
     [
         (b"CRYPTO_PIPELINE_LOG=json\nno equals sign, secret\n", "line 2 cannot be read"),
         (b"CRYPTO_PIPELINE_LOG='json\n", "line 1 cannot be read"),
+        (b"A=1\nCRYPTO_PIPELINE_LOG\n", "line 2 cannot be read"),
         (b"A=1\nSECRET=\xff\xfe\n", "is not UTF-8"),
         (b"\xef\xbb\xbfCRYPTO_PIPELINE_LOG=json\n", "byte order mark"),
         (b"SECRET=secret\0secret\n", "'SECRET' cannot be set"),
@@ -317,6 +327,12 @@ def test_an_env_file_that_cannot_be_used_is_a_message(
         assert why in said
         assert len(said.splitlines()) == 1
         assert "secret" not in said
+
+
+@pytest.mark.parametrize("to", [".env", "nowhere"])
+def test_an_env_file_that_links_to_nothing_is_a_message(to: str, tmp_path: Path) -> None:
+    (tmp_path / ".env").symlink_to(to)
+    assert ".env: cannot be read: " in call("status", code=2, both=True)
 
 
 def test_an_env_file_that_is_an_environment_of_python_is_passed_over(tmp_path: Path) -> None:

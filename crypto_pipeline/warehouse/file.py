@@ -180,7 +180,7 @@ class Warehouse:
         with self._telling():
             files.private_folder(self.path.parent)
             lock = FileLock(file)
-            lock.acquire()
+            lock.acquire(timeout=self.lock_wait_s)  # it would wait for ever where none can be made
         try:
             yield
         finally:
