@@ -57,6 +57,7 @@ tables         every table as a row model: the only place where a column is decl
   derivatives  perpetual swaps: funding and open interest
   chain        gas, statistics, whales, value locked, stablecoins
   news         articles and measures of mood
+  analytics    what is made of the others in every collection, and keeps its past
   management   what every collection writes about itself
   pools        who stands in for whom, and what was used of each quota
   worker       runs, failures, schedules, alerts, the machine
@@ -81,7 +82,9 @@ warehouse      the DuckDB file: the only package that knows duckdb
   layout       from declarations to tables, views and comments
   memory       what one collection tells the next, in the file and in a note beside it
   queries      what is asked of the file: by alerts, status and the budget
+  pegs         the SQL that measures dollar stablecoins, and turns quotes into dollars
   agreed_view  the SQL of the agreed view over all sources
+  agreed_past  the SQL of what is kept of it: prices, and the bars made of them
   witness      what was stored last, held against what is said now
   load         rows into tables, one transaction a collection
   spool        collections that wait on disk

@@ -12,7 +12,7 @@ from pathlib import Path
 from crypto_pipeline.collection import quotas
 from crypto_pipeline.settings import SETTINGS
 from crypto_pipeline.sources import SOURCES, Source
-from crypto_pipeline.tables import DATA, MANAGEMENT, VIEWS, Row, View
+from crypto_pipeline.tables import DATA, MACROS, MANAGEMENT, VIEWS, Macro, Row, View
 
 ROOT = Path(__file__).parents[1]
 
@@ -27,6 +27,8 @@ def tables() -> str:
         parts += [_table(model) for model in models]
     parts.append("## Views\n")
     parts += [_view(view) for view in VIEWS]
+    parts.append("## Macros\n\nTables that are asked with arguments: `SELECT … FROM name(…)`.\n")
+    parts += [_macro(macro) for macro in MACROS]
     return "\n".join(parts)
 
 
@@ -37,6 +39,15 @@ def _view(view: View) -> str:
         "| column | meaning |",
         "| --- | --- |",
         *(f"| {c.name} | {c.meaning} |" for c in view.columns),
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _macro(macro: Macro) -> str:
+    lines = [
+        f"### {macro.signature}\n",
+        f"{macro.description}\n",
+        *(f"- {name}: {meaning}" for name, meaning in macro.parameters.items()),
     ]
     return "\n".join(lines) + "\n"
 

@@ -55,6 +55,9 @@ HISTORICAL = Group(
     job="historical_collection",
 )
 
+ANALYTICS = "analytics"
+"""What Dagster calls the group of the tables that are computed from others, in their collection."""
+
 GROUPS: tuple[Group, ...] = (UI, HISTORICAL)
 
 COLLECTION_JOBS: Mapping[CollectionType, str] = {

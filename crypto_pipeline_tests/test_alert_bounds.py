@@ -14,7 +14,13 @@ import pytest
 from crypto_pipeline.monitoring import alerts
 from crypto_pipeline.sources import ENDPOINTS
 from crypto_pipeline.sources.spec import Endpoint
-from crypto_pipeline.tables import Alert, ConnectionAttempt, MarketPrice, SourceHealth
+from crypto_pipeline.tables import (
+    Alert,
+    ConnectionAttempt,
+    MarketPrice,
+    SourceHealth,
+    StablecoinPeg,
+)
 from crypto_pipeline.warehouse import Warehouse
 from crypto_pipeline_tests.test_alerts import (
     ENDPOINT,
@@ -55,6 +61,37 @@ def of_kind(found: alerts.Round, kind: str) -> list[Alert]:
 
 
 # In the file
+
+
+def test_a_stablecoin_loses_its_peg_at_one_percent_and_finds_it_at_half(
+    warehouse: Warehouse,
+) -> None:
+    """Between the two bounds an alert stays as it is, on either side of a dollar."""
+    text, told = None, []
+    for minutes, rate in enumerate((0.991, 0.989, 0.994, 0.996, 0.994, 1.009, 1.011, 1.006, 1.004)):
+        moment = ago(minutes=59 - minutes)
+        pegged = StablecoinPeg(
+            symbol="USDT", rate_usd=rate, voices=3, spread_pct=0, rejected=[], timestamp=moment
+        )
+        warehouse.write(batch(f"c{minutes}", pegged, at=moment))
+        found = look(warehouse, text)
+        text = found.cursor
+        told.append((len(of_kind(found, "depeg")), len(found.closed)))
+    assert told == [(0, 0), (1, 0), (0, 0), (0, 1), (0, 0), (0, 0), (1, 0), (0, 0), (0, 1)]
+
+
+def test_an_old_rate_is_no_depeg(warehouse: Warehouse) -> None:
+    for hours, found in ((1.1, 0), (0.9, 1)):
+        moment = ago(hours=hours)
+        pegged = StablecoinPeg(
+            symbol="USDT", rate_usd=0.5, voices=2, spread_pct=0, rejected=[], timestamp=moment
+        )
+        warehouse.write(batch(f"c{hours}", pegged, at=moment))
+        alerts_found = of_kind(look(warehouse), "depeg")
+        assert len(alerts_found) == found
+    (alert,) = alerts_found
+    assert (alert.subject, alert.severity) == ("USDT", "critical")
+    assert alert.message == "2 independent venues pay 0.5000 USD for it"
 
 
 @pytest.mark.parametrize(

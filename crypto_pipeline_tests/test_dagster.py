@@ -83,7 +83,7 @@ def test_the_definitions_load() -> None:
     assert {k.to_user_string() for k in graph.get_all_asset_keys()} == {m.table.name for m in DATA}
     for model in DATA:
         node = graph.get(dg.AssetKey(model.table.name))
-        assert node.group_name == model.table.group.name
+        assert node.group_name == model.table.shown_in
         assert node.owners
         assert node.kinds
         assert node.freshness_policy

@@ -22,7 +22,7 @@ from crypto_pipeline.collection.results import Collection, Progress, Result
 from crypto_pipeline.groups import CollectionType
 from crypto_pipeline.sources import SOURCES
 from crypto_pipeline.sources.spec import MAJORS, Endpoint
-from crypto_pipeline.tables import CachedMarketData
+from crypto_pipeline.tables import TABLES
 from crypto_pipeline.tables.outcomes import Skipped
 from crypto_pipeline.warehouse import Hurried, Memory, Warehouse
 
@@ -112,7 +112,7 @@ def _keep(
     known of their ranks."""
     universe.learn_ranks(memory.ranks, collection.results)
     universe.leave_out(collection.results, universe.inside(settings.universe(), memory.ranks))
-    agree = CachedMarketData.table.name in tables
+    agree = any(TABLES[name].table.computed_from for name in tables)
     batch = records.batch(collection, memory, agree=agree)
     try:
         collection.receipt = warehouse.write(batch, interrupted)

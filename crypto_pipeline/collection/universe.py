@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from crypto_pipeline.collection.results import Result
 from crypto_pipeline.settings import Universe
+from crypto_pipeline.sources.values import STABLECOINS
 from crypto_pipeline.tables import MarketPrice
 
 LONGEST_LIST = 20
@@ -36,7 +37,8 @@ def learn_ranks(known: dict[str, int], results: Iterable[Result]) -> None:
 
 
 def inside(universe: Universe, known: Mapping[str, int]) -> frozenset[str] | None:
-    """The tickers of the universe, or None for all of them.
+    """The tickers of the universe, or None for all of them; the dollar coins that prices are quoted
+    in belong to each, since they say what those prices are in dollars.
 
     `known` maps tickers to their best rank. A coin is left out only when that many others are
     known: a list that nobody has drawn up to its end excludes nobody.
@@ -44,11 +46,11 @@ def inside(universe: Universe, known: Mapping[str, int]) -> frozenset[str] | Non
     if universe.all:
         return None
     if universe.symbols:
-        return frozenset(universe.symbols)
+        return frozenset((*universe.symbols, *STABLECOINS))
     top = universe.top or 0
     if len(known) < top:
         return None
-    return frozenset(symbol for symbol, rank in known.items() if rank <= top)
+    return frozenset((*(symbol for symbol, rank in known.items() if rank <= top), *STABLECOINS))
 
 
 def leave_out(results: Iterable[Result], universe: frozenset[str] | None) -> None:

@@ -42,6 +42,14 @@ MANY_COINS = 5
 MUCH_DISAGREEMENT = 0.25
 """A source disagrees when this part of its coins, and MANY_COINS of them, are off the median."""
 
+OFF_ITS_PEG = 0.01
+BACK_AT_ITS_PEG = 0.005
+"""How far from a dollar a stablecoin has lost its peg, and how near it has found it again: between
+the two an alert stays as it is."""
+
+MEASURED_WITHIN = timedelta(hours=1)
+"""How old the rate of a stablecoin may be that an alert is about."""
+
 SILENCE = timedelta(hours=1)
 """With schedules on somebody is asked every five minutes."""
 
@@ -141,6 +149,7 @@ def check(
                 if not cursor.took_over:
                     cursor.take_over(queries.open_alerts(connection))
                 wrong += _in_the_file(connection, now, collecting, overdue)
+                wrong += _depegs(connection, now, cursor)
                 if _since(cursor.measured_at, now) >= METRICS_EVERY:
                     metrics.append(_measure(connection, warehouse, home, now))
     except (Locked, Outdated) as problem:
@@ -336,7 +345,7 @@ def _written_at(path: Path) -> datetime | None:
 _IN_THE_FILE: frozenset[AlertKind] = frozenset(
     {
         *("stale_table", "open_circuit", "many_rejects", "price_disagreement", "database"),
-        *("fault", "not_asking", "clock"),
+        *("depeg", "fault", "not_asking", "clock"),
     }
 )
 """The kinds of which nothing is known while the file cannot be read."""
@@ -430,6 +439,20 @@ def _disagreements(connection: Connection) -> Iterator[Wrong]:
         if not agreeing:
             message = f"no price: {others} sources disagree and nothing decides between them"
         yield Wrong("price_disagreement", symbol, "warning", message)
+
+
+def _depegs(connection: Connection, now: datetime, cursor: Cursor) -> Iterator[Wrong]:
+    """Stablecoins that venues pay much less or more than a dollar for."""
+    for peg in queries.pegs(connection, now - MEASURED_WITHIN, now):
+        wrong = Wrong(
+            "depeg",
+            peg.symbol,
+            "critical",
+            f"{peg.voices} independent venues pay {peg.rate_usd:.4f} USD for it",
+        )
+        bound = BACK_AT_ITS_PEG if _name(wrong) in cursor.open else OFF_ITS_PEG
+        if abs(peg.rate_usd - 1) > bound:
+            yield wrong
 
 
 # Metrics

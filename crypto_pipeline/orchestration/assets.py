@@ -16,7 +16,7 @@ from crypto_pipeline.collection.results import Collection, Progress, Result, ski
 from crypto_pipeline.groups import BOTH, CollectionType
 from crypto_pipeline.monitoring.dagster_instance import run_id_of, without_remark_on_outputs
 from crypto_pipeline.orchestration.resources import WarehouseResource
-from crypto_pipeline.tables import DATA, CachedMarketData, MarketPrice, Row, of_group
+from crypto_pipeline.tables import DATA, CachedMarketData, Row, of_group, origins
 from crypto_pipeline.warehouse import Warehouse, WarehouseError
 
 STEP = "collect"
@@ -44,11 +44,11 @@ def spec(model: type[Row]) -> dg.AssetSpec:
     columns = ", ".join(table.column_names[:6])
     return dg.AssetSpec(
         table.name,
-        deps=[MarketPrice.table.name] if model is CachedMarketData else [],
+        deps=table.computed_from,
         description=table.description,
-        group_name=group.name,
+        group_name=table.shown_in,
         owners=["team:crypto_pipeline"],
-        kinds={"duckdb", "api"} if model is not CachedMarketData else {"duckdb", "sql"},
+        kinds={"duckdb", "sql" if table.computed_from else "api"},
         tags={"cadence": f"{group.beat.seconds // 60}m", "write": table.write},
         freshness_policy=dg.FreshnessPolicy.time_window(
             fail_window=group.stale, warn_window=group.fresh
@@ -204,7 +204,7 @@ def report(model: type[Row], collection: Collection, *, with_check: bool = True)
     idle = not asked and any(r.not_due for r in fed)
     waiting = collection.receipt.spooled
     alive = bool(answered) or idle
-    if model is CachedMarketData:
+    if model.table.computed_from:
         alive = waiting or idle or collection.receipt.of(table) > 0
     metadata = _metadata(model, collection, fed)
     passed, verdict = _judge(model, collection, fed)
@@ -223,8 +223,8 @@ def report(model: type[Row], collection: Collection, *, with_check: bool = True)
 
 
 def _feeding(model: type[Row], collection: Collection) -> list[Result]:
-    source = MarketPrice if model is CachedMarketData else model
-    return collection.of(source.table.name)
+    """How the endpoints ended whose answers it is made of."""
+    return [r for table in origins(model) for r in collection.of(table.table.name)]
 
 
 def _judge(model: type[Row], collection: Collection, fed: list[Result]) -> tuple[bool, str]:
@@ -239,6 +239,8 @@ def _judge(model: type[Row], collection: Collection, fed: list[Result]) -> tuple
     agreed = collection.receipt.of(CachedMarketData.table.name)
     if model is CachedMarketData and (agreed or answered or not fed):
         return agreed > 0, f"{agreed} coins agreed, {rows} prices came"
+    if model.table.computed_from and (answered or not fed):
+        return True, f"{collection.receipt.of(table)} rows made of {rows} that came"
     if not asked:
         reasons = "; ".join(skip_counts(fed)) or "no endpoint feeds it"
         return any(r.not_due for r in fed) or not fed, f"nobody was asked: {reasons}"

@@ -13,7 +13,7 @@ import dagster as dg
 from crypto_pipeline import clock, settings
 from crypto_pipeline.groups import BOTH, COLLECTION_JOBS, GROUPS, UI, Group
 from crypto_pipeline.monitoring import dagster_instance
-from crypto_pipeline.tables import MarketPrice
+from crypto_pipeline.tables import MarketPrice, of_group
 from crypto_pipeline.warehouse import Warehouse
 
 TIME_LIMIT = timedelta(minutes=15)
@@ -24,10 +24,12 @@ QUIET = {"loggers": {"console": {"config": {"log_level": "INFO"}}}}
 
 
 def _job(name: str, groups: tuple[Group, ...], description: str) -> Any:
-    """An asset job over whole groups; its type has no public name in Dagster."""
+    """An asset job over all that is collected with these groups; its type has no public name in
+    Dagster."""
+    tables = [model.table.name for group in groups for model in of_group(group)]
     return dg.define_asset_job(
         name,
-        selection=dg.AssetSelection.groups(*(group.name for group in groups)),
+        selection=dg.AssetSelection.assets(*tables),
         description=description,
         executor_def=dg.in_process_executor,
         config=QUIET,

@@ -20,7 +20,7 @@ STABLECOINS = ("USDT", "USDC", "FDUSD", "DAI", "PYUSD")
 """Large stablecoins pegged closely to the dollar: the quotes of an exchange without dollars."""
 
 DOLLARS = frozenset({"USD", *STABLECOINS})
-"""Quotes that count as US dollars at par."""
+"""Quotes whose prices are kept: dollars, and coins whose rate in dollars is measured."""
 
 QUOTES = (
     *("FDUSD", "PYUSD", "USDT", "USDC", "TUSD", "BUSD", "USD1", "USDE", "USDD", "BIDR", "IDRT"),

@@ -5,6 +5,7 @@ and the generated reference.
 """
 
 from crypto_pipeline.groups import Group
+from crypto_pipeline.tables.analytics import AgreedBar, AgreedPrice, StablecoinPeg
 from crypto_pipeline.tables.chain import (
     BlockchainStats,
     DefiTvl,
@@ -26,6 +27,7 @@ from crypto_pipeline.tables.market import (
     AgreedRange,
     CachedMarketData,
     Candle,
+    CorrectedCandle,
     GlobalMarket,
     MarketPrice,
     RejectedVoice,
@@ -40,7 +42,7 @@ from crypto_pipeline.tables.pools import (
     SourcePool,
 )
 from crypto_pipeline.tables.spec import Row, Table
-from crypto_pipeline.tables.views import VIEWS, View
+from crypto_pipeline.tables.views import MACROS, VIEWS, Macro, View
 from crypto_pipeline.tables.worker import (
     Alert,
     FailureLog,
@@ -65,6 +67,9 @@ DATA: tuple[type[Row], ...] = (
     StablecoinSupply,
     GlobalMarket,
     TrendingCoin,
+    StablecoinPeg,
+    AgreedPrice,
+    AgreedBar,
 )
 """The tables people come for; each is a Dagster asset."""
 
@@ -81,6 +86,7 @@ MANAGEMENT: tuple[type[Row], ...] = (
     RateLimitUsage,
     Coin,
     AgreedRange,
+    CorrectedCandle,
     SchemaMigration,
     WorkerRun,
     FailureLog,
@@ -97,7 +103,18 @@ def of_group(group: Group) -> tuple[type[Row], ...]:
     return tuple(model for model in DATA if model.table.collected_in is group)
 
 
+def origins(model: type[Row]) -> tuple[type[Row], ...]:
+    """The collected tables that one is made of in the end; of a collected one itself."""
+    if not model.table.computed_from:
+        return (model,)
+    found = (o for name in model.table.computed_from for o in origins(TABLES[name]))
+    return tuple(dict.fromkeys(found))
+
+
 TABLES: dict[str, type[Row]] = {model.table.name: model for model in (*DATA, *MANAGEMENT)}
+
+PAST_OF = {model.table.past_of: model for model in TABLES.values() if model.table.past_of}
+"""The table that keeps what was replaced, by the table that it was replaced in."""
 
 KEPT = {name: model.table.keep for name, model in TABLES.items() if model.table.time}
 """How long rows are kept by default, by table; None for ever. Without a time they are not aged."""
@@ -105,9 +122,13 @@ KEPT = {name: model.table.keep for name, model in TABLES.items() if model.table.
 __all__ = [
     "DATA",
     "KEPT",
+    "MACROS",
     "MANAGEMENT",
+    "PAST_OF",
     "TABLES",
     "VIEWS",
+    "AgreedBar",
+    "AgreedPrice",
     "AgreedRange",
     "Alert",
     "BlockchainStats",
@@ -115,12 +136,14 @@ __all__ = [
     "Candle",
     "Coin",
     "ConnectionAttempt",
+    "CorrectedCandle",
     "DataCollection",
     "DefiTvl",
     "FailureLog",
     "FundingRate",
     "GasPrice",
     "GlobalMarket",
+    "Macro",
     "MarketPrice",
     "NewsArticle",
     "OpenInterest",
@@ -138,6 +161,7 @@ __all__ = [
     "SentimentMetric",
     "SourceHealth",
     "SourcePool",
+    "StablecoinPeg",
     "StablecoinSupply",
     "SystemMetrics",
     "Table",
@@ -146,4 +170,5 @@ __all__ = [
     "WhaleTransaction",
     "WorkerRun",
     "of_group",
+    "origins",
 ]

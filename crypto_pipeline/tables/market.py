@@ -55,8 +55,9 @@ class MarketPrice(
     """One coin's price as one source saw it.
 
     A ticker is a label, not an identity: several coins share one, so join on (source, source_id).
-    Quotes in dollar stablecoins (USDT, USDC, FDUSD) count as dollars at par: the quote column says
-    which; other currencies are left out. Volume is in US dollars whatever the source reports.
+    Quotes in dollar stablecoins (USDT, USDC, FDUSD) count as the dollars that venues pay for them,
+    as stablecoin_peg says; other currencies are left out. Volume is in US dollars whatever the
+    source reports.
     """
 
     symbol: Symbol = column("Canonical ticker, upper case: BTC, not XBT, BITCOIN or BTCUSDT")
@@ -64,6 +65,12 @@ class MarketPrice(
     source_id: Id = column("The source's own id of the coin or trading pair")
     quote: Symbol = column("Currency the price was quoted in: USD or a dollar stablecoin")
     price_usd: Positive = column("Price of one coin", unit="USD")
+    quoted: Positive | None = optional(
+        "The price as the source said it, where the quote is not USD", unit="quote"
+    )
+    quote_usd: Positive | None = optional(
+        "What a unit of the quote counted as; NULL: at par, for want of a measured rate", unit="USD"
+    )
     market_cap: Positive | None = optional(
         "Circulating supply times price, as the source computes it", unit="USD", decimals=0
     )
@@ -102,7 +109,14 @@ class RejectedVoice(Struct):
     why: Rejection = column(words_of(Rejection))
 
 
-class CachedMarketData(Row, table="cached_market_data", group=UI, write="replace", key=("symbol",)):
+class CachedMarketData(
+    Row,
+    table="cached_market_data",
+    group=UI,
+    write="replace",
+    key=("symbol",),
+    computed_from=(MarketPrice,),
+):
     """The latest agreed view of a coin: the median over sources, the others rejected and named.
 
     A source speaks once per ticker, with its biggest coin of that name on its busiest pair; sources
@@ -135,6 +149,9 @@ class CachedMarketData(Row, table="cached_market_data", group=UI, write="replace
         "Lowest agreed price of the last 24 hours, to the hour", unit="USD"
     )
     sources: Count = column("How many sources agreed")
+    voices: Count | None = optional(
+        "How many of these are independent: 1 is one voice's word, NULL unless agreed"
+    )
     spread_pct: Amount | None = optional("Highest over lowest agreeing price, minus one", unit="%")
     rejected: list[RejectedVoice] = column("Sources left out of the median")
     provider: Text | None = optional("The agreeing sources, comma separated")
@@ -212,6 +229,19 @@ class Candle(
 
     def wanted(self, observed_at: datetime) -> bool:
         return self.timestamp + timedelta(seconds=INTERVALS[self.interval]) <= observed_at
+
+
+class CorrectedCandle(
+    Candle,
+    table="corrected_candles",
+    key=("provider", "symbol", "interval", "timestamp", "corrected_at"),
+    time="corrected_at",
+    past_of=Candle,
+):
+    """A candle as it was before its source corrected it: candles_as_of reads these too."""
+
+    first_seen_at: Time | None = optional("When it came into this file")
+    corrected_at: Time = column("When the corrected one came")
 
 
 def _apart_s(moments: Sequence[datetime], asked_s: int) -> int:

@@ -21,14 +21,15 @@ from pydantic import (
 )
 from pydantic.fields import FieldInfo
 
-from crypto_pipeline.groups import Group
+from crypto_pipeline.groups import ANALYTICS, Group
 from crypto_pipeline.text import LONGEST, STORABLE, storable
 
 Write = Literal["append", "insert", "upsert", "replace"]
 """append: every row; insert: rows whose key is new; upsert: new or changed; replace: the whole."""
 
-Fill = Literal["source", "observed_at", "collection_id"]
-"""What the engine puts into a column when a source's row function leaves it out."""
+Fill = Literal["source", "observed_at", "collection_id", "written_at"]
+"""What the engine puts into a column when a source's row function leaves it out; written_at is the
+warehouse's own, of the transaction that brings the row into the file."""
 
 Text = Annotated[str, Field(min_length=1, max_length=LONGEST, pattern=STORABLE)]
 Words = Annotated[str, BeforeValidator(storable), Field(min_length=1)]
@@ -135,12 +136,29 @@ class Column:
         return ", ".join(f"{_SIGNS.get(op, op)} {bound:g}" for op, bound in self.bounds)
 
 
+FIRST_SEEN = Column(
+    name="first_seen_at",
+    type="TIMESTAMPTZ",
+    nullable=True,
+    description="When the row came into this file, as it is now; later than it was observed, more "
+    "so where it waited in the spool. NULL: before the file kept that",
+    unit=None,
+    decimals=None,
+    fill="written_at",
+    bounds=(),
+    within=None,
+    jump=None,
+)
+"""What every table that keeps its rows has besides, so that the past can be asked what it knew."""
+
+
 @dataclass(frozen=True, slots=True)
 class Table:
     """What a table is, apart from its columns: key, how rows are written, and for how long they are
     kept (None: for ever). collected_in: the group it is collected with, None for what the pipeline
-    keeps about itself. zeros: a row may say nothing but zeros; elsewhere an answer of such rows
-    alone is none."""
+    keeps about itself. computed_from: the tables it is made of in each collection, none for what
+    sources say. past_of: the table whose rows come here when others replace them. zeros: a row may
+    say nothing but zeros; elsewhere an answer of such rows alone is none."""
 
     name: str
     collected_in: Group | None
@@ -151,6 +169,8 @@ class Table:
     keep: timedelta | None
     universe: bool
     any_of: tuple[str, ...]
+    computed_from: tuple[str, ...]
+    past_of: str | None
     zeros: bool
     columns: tuple[Column, ...]
     description: str
@@ -176,6 +196,11 @@ class Table:
         if self.collected_in is None:
             raise TableError(f"table {self.name}: is of no group, the pipeline itself fills it")
         return self.collected_in
+
+    @property
+    def shown_in(self) -> str:
+        """The group that Dagster shows it in. Raises TableError, as `group` does."""
+        return ANALYTICS if self.computed_from else self.group.name
 
     @property
     def column_names(self) -> tuple[str, ...]:
@@ -213,8 +238,11 @@ class Row(BaseModel):
         keep: timedelta | None = None,
         universe: bool = False,
         any_of: tuple[str, ...] = (),
+        computed_from: tuple[type["Row"], ...] = (),
+        past_of: type["Row"] | None = None,
         zeros: bool = False,
     ) -> None:
+        kept = (FIRST_SEEN,) if group and write != "replace" else ()
         cls.table = Table(
             name=table,
             collected_in=group,
@@ -225,8 +253,10 @@ class Row(BaseModel):
             keep=keep,
             universe=universe,
             any_of=any_of,
+            computed_from=tuple(model.table.name for model in computed_from),
+            past_of=past_of.table.name if past_of else None,
             zeros=zeros,
-            columns=tuple(_columns(table, cls.model_fields)),
+            columns=(*_columns(table, cls.model_fields), *kept),
             description=" ".join((cls.__doc__ or "").split()),
         )
 

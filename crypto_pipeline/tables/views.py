@@ -1,8 +1,9 @@
-"""Views: what can be computed is not stored twice.
+"""Views, and macros that are asked with arguments: what can be computed is not stored twice.
 
 Owns: each column of a view, once: its name, what it means, the SQL that computes it.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from crypto_pipeline.groups import BOTH, GROUPS
@@ -31,6 +32,20 @@ class View:
         """The SELECT that the view stands for."""
         columns = ",\n    ".join(f"{c.sql} AS {c.name}" for c in self.columns)
         return f"SELECT\n    {columns}\nFROM {self.table}"
+
+
+@dataclass(frozen=True, slots=True)
+class Macro:
+    """A table that is asked with arguments: SELECT … FROM name(…). parameters: what each means."""
+
+    name: str
+    description: str
+    parameters: Mapping[str, str]
+    sql: str
+
+    @property
+    def signature(self) -> str:
+        return f"{self.name}({', '.join(self.parameters)})"
 
 
 def _each(name: str, meaning: str, sql: str) -> list[ViewColumn]:
@@ -140,3 +155,39 @@ WORKER_STATS = View(
 
 VIEWS: tuple[View, ...] = (WORKER_STATUS, WORKER_STATS)
 """Every view, in the order of the reference."""
+
+
+_MOMENT = "a moment, such as TIMESTAMPTZ '2026-11-23 12:00:00+00'"
+
+PRICES_AS_OF = Macro(
+    "prices_as_of",
+    "The agreed prices that were known at a moment: of each coin the last one, of those that were "
+    "in this file by then. Coins without a price in the day before it are left out.",
+    {"moment": _MOMENT},
+    "FROM agreed_prices WHERE coalesce(first_seen_at, timestamp) <= moment::TIMESTAMPTZ "
+    "AND timestamp > moment::TIMESTAMPTZ - INTERVAL 1 DAY "
+    "AND timestamp <= moment::TIMESTAMPTZ "
+    "QUALIFY row_number() OVER (PARTITION BY symbol ORDER BY timestamp DESC) = 1",
+)
+
+UNIVERSE_AT = Macro(
+    "universe_at",
+    "The biggest coins by market capitalisation as they were known at a moment, with their prices.",
+    {"moment": _MOMENT, "coins": "how many, such as 100"},
+    "FROM prices_as_of(moment) WHERE rank <= coins ORDER BY rank",
+)
+
+CANDLES_AS_OF = Macro(
+    "candles_as_of",
+    "The candles that were known at a moment: those that came later are not among them, and one "
+    "that its source corrected later is as it was then.",
+    {"moment": _MOMENT},
+    "SELECT * EXCLUDE (corrected_at) FROM ("
+    "FROM cached_ohlc WHERE coalesce(first_seen_at, fetched_at) <= moment::TIMESTAMPTZ "
+    "UNION ALL BY NAME "
+    "FROM corrected_candles WHERE coalesce(first_seen_at, fetched_at) <= moment::TIMESTAMPTZ "
+    "AND corrected_at > moment::TIMESTAMPTZ)",
+)
+
+MACROS: tuple[Macro, ...] = (PRICES_AS_OF, UNIVERSE_AT, CANDLES_AS_OF)
+"""Every macro, in the order of the reference; each may ask those before it."""

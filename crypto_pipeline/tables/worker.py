@@ -25,6 +25,7 @@ AlertKind = Literal[
     "open_circuit",
     "many_rejects",
     "price_disagreement",
+    "depeg",
     "fault",
     "not_asking",
     "clock",

@@ -61,8 +61,9 @@ sources are slow, and in a fast move all the venues are elsewhere."""
 STRAY = 1.25
 """A cluster and a witness are of one coin within this factor; more when the witness is older."""
 
-PAR = 1.0
-"""Dollars that a unit of any quote counts as: stablecoins at par, no rate of theirs is measured."""
+
+SAID = "coalesce(quoted, price_usd)"
+"""A price in the words of its source: what is frozen there moves here with the quote's rate."""
 
 
 def _recent_at(minutes: int) -> str:
@@ -77,8 +78,9 @@ def _still(prices: str, minutes: int) -> str:
     """Those of these prices that were the very same so many minutes ago."""
     return f"""
     SELECT {prices}.* FROM {prices} SEMI JOIN (
-        SELECT source, source_id, quote, price_usd FROM market_prices WHERE {_recent_at(minutes)}
-    ) USING (source, source_id, quote, price_usd)"""
+        SELECT source, source_id, quote, {SAID} AS said FROM market_prices
+        WHERE {_recent_at(minutes)}
+    ) USING (source, source_id, quote, said)"""
 
 
 VOICES = f"""
@@ -98,15 +100,15 @@ restless AS (
         AND (middle > {1 + RESTLESS} * high_usd OR {1 + RESTLESS} * middle < low_usd)
 ),
 others_moved AS (
-    SELECT source, source_id, quote, price_usd FROM recent SEMI JOIN restless USING (symbol)
+    SELECT source, source_id, quote, {SAID} AS said FROM recent SEMI JOIN restless USING (symbol)
 ),
 half_as_long AS ({_still("others_moved", FROZEN_MINUTES // 2)}),
 frozen AS (
     SELECT source, source_id, quote, {literal(FROZEN)} AS frozen
     FROM ({_still("half_as_long", FROZEN_MINUTES)})
 ),
-in_dollars AS (
-    SELECT source, source_id, quote, symbol, name, price_usd * {PAR} AS price_usd, market_cap,
+heard AS (
+    SELECT source, source_id, quote, symbol, name, price_usd, market_cap,
         volume_24h, price_change_24h, timestamp, coalesce(abstains, frozen) AS abstains
     FROM recent LEFT JOIN frozen USING (source, source_id, quote)
 ),
@@ -114,15 +116,15 @@ family AS (
     SELECT source, coalesce(voice_of, source) AS family FROM providers
     WHERE voice_of IS NOT NULL OR source IN (SELECT voice_of FROM providers)
 )
-SELECT in_dollars.* EXCLUDE (source_id) REPLACE (
+SELECT heard.* EXCLUDE (source_id) REPLACE (
     CASE WHEN market_cap IS NULL THEN sum(volume_24h) FILTER (abstains IS NULL) OVER pairs
          ELSE volume_24h END AS volume_24h), family
-FROM in_dollars LEFT JOIN family USING (source)
+FROM heard LEFT JOIN family USING (source)
 WINDOW pairs AS (PARTITION BY source, symbol)
 QUALIFY row_number() OVER (
     PARTITION BY source, symbol
     ORDER BY market_cap DESC NULLS LAST, abstains IS NOT NULL,
-        in_dollars.volume_24h DESC NULLS LAST, source_id, quote) = 1
+        heard.volume_24h DESC NULLS LAST, source_id, quote) = 1
 """
 
 NEAR = f"price_usd BETWEEN {1 - TOLERANCE} * centre AND {1 + TOLERANCE} * centre"
@@ -204,6 +206,9 @@ said AS (
 SELECT *, pow({STRAY}, sqrt(1 + date_diff('hour', seen, $now))) AS stray FROM said
 """
 
+TRADED = "market_cap IS NULL AND volume_24h > 0"
+"""A venue, which says what it traded: those that know market capitalisations are aggregators."""
+
 DECIDE = f"""
 CREATE OR REPLACE TEMP TABLE stage_witnessed AS
 SELECT clusters.*, count(seen) AS known,
@@ -246,8 +251,9 @@ independent AS (
     SELECT symbol, avg(price_usd), avg(market_cap), avg(price_change_24h), avg(volume_24h)
     FROM agreeing WHERE family IS NOT NULL GROUP BY symbol, family
 )
-SELECT symbol, median(price_usd) AS price_usd, median(market_cap) AS market_cap,
-    median(price_change_24h) AS change_24h,
+SELECT symbol, count(*) AS voices, median(price_usd) AS price_usd,
+    median(market_cap) AS market_cap, median(price_change_24h) AS change_24h,
+    sum(price_usd * volume_24h) FILTER ({TRADED}) / sum(volume_24h) FILTER ({TRADED}) AS vwap_usd,
     coalesce(
         median(volume_24h) FILTER (market_cap IS NOT NULL),
         sum(volume_24h)) AS volume_24h
@@ -317,7 +323,7 @@ day AS (
     FROM agreed_ranges WHERE hour > $now - INTERVAL {RANGE_HOURS} HOUR
     GROUP BY symbol
 )
-SELECT heard.*, stage_agreed.* EXCLUDE (symbol), high_24h, low_24h,
+SELECT heard.*, stage_agreed.* EXCLUDE (symbol, vwap_usd), high_24h, low_24h,
     coalesce(rejected, []) AS rejected
 FROM heard LEFT JOIN stage_agreed USING (symbol) LEFT JOIN out USING (symbol)
     LEFT JOIN day USING (symbol)

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 import duckdb
 
-from crypto_pipeline.tables import TABLES, VIEWS, Row
+from crypto_pipeline.tables import MACROS, TABLES, VIEWS, Row
 from crypto_pipeline.warehouse.errors import OF_WHAT_IS_WRITTEN, MigrationFailed, Outdated, TooNew
 from crypto_pipeline.warehouse.migrations import FUNCTIONS, MIGRATIONS, VERSION
 from crypto_pipeline.warehouse.sql import Connection, first_line, literal, path_of
@@ -73,17 +73,19 @@ def migrate(connection: Connection) -> None:
 
 def _migrate(connection: Connection, before: int) -> None:
     steps = range(before + 1, VERSION + 1)
-    for number in steps if before else ():
-        step = MIGRATIONS[number]
+    taken = [MIGRATIONS[number] for number in steps] if before else []
+    for step in taken:
         for table in step.retyped.keys() | step.loosened.keys():
             values, loosened = step.retyped.get(table, {}), step.loosened.get(table, ())
             _write_anew(connection, table, values, loosened)
+    _add_missing(connection)  # before any UPDATE: DuckDB alters no table that was updated
+    for step in taken:
         for statement in (*step.statements, *step.fills):
             connection.execute(statement)
         for table, values in step.keys.items():
-            _add_key(connection, table, values)
-    _add_missing(connection)
+            _fill_key(connection, table, values)
     _create_views(connection)
+    _create_macros(connection)
     _comment(connection)
     for number in steps:
         connection.execute(
@@ -92,11 +94,10 @@ def _migrate(connection: Connection, before: int) -> None:
         )
 
 
-def _add_key(connection: Connection, table: str, values: Mapping[str, str]) -> None:
-    """Add columns of a key to a table, and fill them."""
+def _fill_key(connection: Connection, table: str, values: Mapping[str, str]) -> None:
+    """Fill columns of a key."""
     _teach(connection)
     for column, value in values.items():
-        connection.execute(f'ALTER TABLE {table} ADD COLUMN IF NOT EXISTS "{column}" VARCHAR')
         connection.execute(f'UPDATE {table} SET "{column}" = {value} WHERE "{column}" IS NULL')
 
 
@@ -189,13 +190,42 @@ def _create_views(connection: Connection) -> None:
         connection.execute(f"DROP VIEW temp.declared_{view.name}")
 
 
+def _create_macros(connection: Connection) -> None:
+    """Bring the macros to their declarations, all of them when one is not as it should be: each may
+    ask others."""
+    here = _macros(connection)
+    if here.keys() >= {macro.name for macro in MACROS}:
+        for macro in MACROS:
+            connection.execute(
+                f"CREATE OR REPLACE TEMP MACRO declared_{macro.signature} AS TABLE {macro.sql}"
+            )
+        declared = _macros(connection)
+        for macro in MACROS:
+            connection.execute(f"DROP MACRO TABLE temp.declared_{macro.name}")
+        if all(here[macro.name] == declared[f"declared_{macro.name}"] for macro in MACROS):
+            return
+    for macro in MACROS:
+        connection.execute(f"CREATE OR REPLACE MACRO {macro.signature} AS TABLE {macro.sql}")
+
+
+def _macros(connection: Connection) -> dict[str, str]:
+    """The SQL of each table macro, in DuckDB's own words."""
+    found = connection.execute(
+        "SELECT function_name, macro_definition FROM duckdb_functions() "
+        "WHERE function_type = 'table_macro' AND NOT internal"
+    )
+    return dict(found.fetchall())
+
+
 def _comment(connection: Connection) -> None:
     """Say in the file what every table, view and column means, where it does not say so yet."""
     found = connection.execute(
         f"SELECT 'TABLE ' || table_name, comment FROM duckdb_tables() {_OURS} "
         f"UNION ALL SELECT 'VIEW ' || view_name, comment FROM duckdb_views() {_OURS} "
         "UNION ALL SELECT 'COLUMN ' || table_name || '.\"' || column_name || '\"', comment "
-        f"FROM duckdb_columns() {_OURS}"
+        f"FROM duckdb_columns() {_OURS} "
+        "UNION ALL SELECT 'MACRO TABLE ' || function_name, comment FROM duckdb_functions() "
+        f"{_OURS} AND function_type = 'table_macro'"
     )
     here = dict(found.fetchall())
     for target, comment in _meanings():
@@ -204,7 +234,7 @@ def _comment(connection: Connection) -> None:
 
 
 def _meanings() -> list[tuple[str, str]]:
-    """What the declarations say of each table, view and column."""
+    """What the declarations say of each table, view, macro and column."""
     meanings = []
     for model in TABLES.values():
         table = model.table
@@ -215,4 +245,5 @@ def _meanings() -> list[tuple[str, str]]:
     for view in VIEWS:
         meanings.append((f"VIEW {view.name}", view.description))
         meanings += [(f'COLUMN {view.name}."{c.name}"', c.meaning) for c in view.columns]
+    meanings += [(f"MACRO TABLE {macro.name}", macro.description) for macro in MACROS]
     return meanings

@@ -14,17 +14,22 @@ from crypto_pipeline import clock
 from crypto_pipeline.groups import GROUPS
 from crypto_pipeline.tables import (
     DATA,
+    PAST_OF,
     TABLES,
+    AgreedBar,
+    AgreedPrice,
     CachedMarketData,
     Coin,
     DataCollection,
     MarketPrice,
     RateLimitUsage,
     Row,
+    StablecoinPeg,
     Table,
     WorkerRun,
 )
-from crypto_pipeline.tables.spec import Column
+from crypto_pipeline.tables.spec import Column, Fill
+from crypto_pipeline.warehouse import agreed_past, pegs
 from crypto_pipeline.warehouse.agreed_view import IDENTIFY, STATEMENTS
 from crypto_pipeline.warehouse.errors import WarehouseError
 from crypto_pipeline.warehouse.layout import migrate, with_keys
@@ -165,15 +170,15 @@ def _write_collection(
         relation = _with_stored(staged[account], receipt)
         receipt.stored[account] = _write_table(connection, DataCollection, relation, receipt)
     if MarketPrice.table.name in staged:
-        receipt.stored[Coin.table.name] = _write_table(connection, Coin, IDENTIFY, receipt)
+        for model, relation in ((Coin, IDENTIFY), (StablecoinPeg, pegs.MEASURED)):
+            receipt.stored[model.table.name] = _write_table(connection, model, relation, receipt)
         agree_at = agree_at or datetime.now(UTC)
     if agree_at:
         latest = literal(datetime.now(UTC) + clock.AHEAD)
         newest = connection.execute(
             f"SELECT max(timestamp) FROM market_prices WHERE timestamp <= {latest}"
         ).fetchone()
-        agree_at = newest[0] if newest and newest[0] else agree_at
-        receipt.stored[CachedMarketData.table.name] = _agree(connection, agree_at)
+        _agree(connection, newest[0] if newest and newest[0] else agree_at, receipt)
 
 
 def load_rows(connection: Connection, staged: Mapping[str, str]) -> None:
@@ -254,12 +259,16 @@ def _added_up(relation: str) -> str:
     )
 
 
-def _agree(connection: Connection, at: datetime) -> dict[str, int]:
-    """Make the agreed view anew; the last statement tells how many coins it has."""
+def _agree(connection: Connection, at: datetime, receipt: Receipt) -> None:
+    """Make the agreed view anew, and write its past on; the view's last statement tells how many
+    coins it has."""
     connection.execute("RESET threads")  # these statements are not small
     for statement in STATEMENTS:
         written = connection.execute(statement.replace("$now", literal(at))).fetchone()
-    return {"": int(written[0]) if written else 0}
+    receipt.stored[CachedMarketData.table.name] = {"": int(written[0]) if written else 0}
+    for model, relation in ((AgreedPrice, agreed_past.PRICES), (AgreedBar, agreed_past.BARS_SINCE)):
+        rows = relation.replace("$now", literal(at))
+        receipt.stored[model.table.name] = _write_table(connection, model, rows, receipt)
 
 
 def _write_table(
@@ -269,6 +278,8 @@ def _write_table(
     table = model.table
     stage, columns = f"stage_{table.name}", names(table.column_names)
     _fill_stage(connection, stage, table, relation)
+    if model is MarketPrice:
+        pegs.convert(connection)
     heard = hear(connection, model, stage)
     if heard.refused:
         receipt.refused[table.name] = dict(heard.refused)
@@ -294,7 +305,7 @@ def _write_table(
 
 def _fill_stage(connection: Connection, stage: str, table: Table, relation: str) -> None:
     """A temporary table of the relation's rows, rounded, one for each key."""
-    rounded = ", ".join(f'{_rounded(c)} AS "{c.name}"' for c in table.columns)
+    rounded = ", ".join(f'{_value(c)} AS "{c.name}"' for c in table.columns)
     once = f"DISTINCT ON ({names(table.key)}) " if table.key else ""
     connection.execute(
         f"CREATE OR REPLACE TEMP TABLE {stage} AS SELECT {once}_endpoint, {rounded} "
@@ -302,9 +313,11 @@ def _fill_stage(connection: Connection, stage: str, table: Table, relation: str)
     )
 
 
-def _rounded(column: Column) -> str:
-    """A column's value with the decimals that are kept; too small for them is NULL where zero is
-    no value of it, and whole where NULL is none either."""
+def _value(column: Column) -> str:
+    """What is written into a column: its value with the decimals that are kept; too small for them
+    is NULL where zero is no value of it, and whole where NULL is none either."""
+    if column.fill == "written_at":
+        return literal(datetime.now(UTC))
     if column.decimals is None:
         return f'"{column.name}"'
     rounded = f'round("{column.name}", {column.decimals})'
@@ -326,9 +339,11 @@ def _same(table: Table, stage: str) -> str:
 
 
 def _clear_for_upsert(connection: Connection, stage: str, table: Table) -> None:
-    """Take away the staged rows that say nothing new, and the stored ones that the rest replace."""
+    """Take away the staged rows that say nothing new, and the stored ones that the rest replace:
+    into the past of their table, where it has one."""
     same = _same(table, stage)
-    unmeaning = (*table.key, *table.filled_by("observed_at"), *table.filled_by("collection_id"))
+    engines: tuple[Fill, ...] = ("observed_at", "collection_id", "written_at")
+    unmeaning = (*table.key, *(name for fill in engines for name in table.filled_by(fill)))
     equal = "".join(
         f' AND s."{name}" IS NOT DISTINCT FROM t."{name}"'
         for name in table.column_names
@@ -337,9 +352,14 @@ def _clear_for_upsert(connection: Connection, stage: str, table: Table) -> None:
     connection.execute(
         f"DELETE FROM {stage} s WHERE EXISTS (SELECT 1 FROM {table.name} t WHERE {same}{equal})"
     )
-    connection.execute(
-        f"DELETE FROM {table.name} t WHERE EXISTS (SELECT 1 FROM {stage} s WHERE {same})"
-    )
+    replaced = f"EXISTS (SELECT 1 FROM {stage} s WHERE {same})"
+    if past := PAST_OF.get(table.name):
+        connection.execute(
+            f"INSERT INTO {past.table.name} BY NAME "
+            f"SELECT t.*, {literal(datetime.now(UTC))} AS {past.table.time} "
+            f"FROM {table.name} t WHERE {replaced}"
+        )
+    connection.execute(f"DELETE FROM {table.name} t WHERE {replaced}")
 
 
 def _equal(connection: Connection, rows: str, others: str) -> bool:

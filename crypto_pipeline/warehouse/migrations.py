@@ -17,11 +17,11 @@ class Migration(NamedTuple):
     """The change that a version made, and the SQL that takes a file there from the one before.
 
     In this order: retyped: columns of another type, by table, each with the SQL of its new value.
-    loosened: columns that may be NULL from then on, by table. statements: what else is done. fills:
-    what fills rows that are there, each statement ending in a condition; it is also run for a
-    collection that an older version left in the spool. keys: new columns of a table's key, each
-    with the SQL of its value for rows that lack it: what waits in the spool gets it before it is
-    compared with what is there.
+    loosened: columns that may be NULL from then on, by table. Then the declared columns that are
+    missing are added. statements: what else is done. fills: what fills rows that are there, each
+    statement ending in a condition; it is also run for a collection that an older version left in
+    the spool. keys: new columns of a table's key, each with the SQL of its value for rows that lack
+    it: what waits in the spool gets it before it is compared with what is there.
     """
 
     name: str
@@ -72,16 +72,12 @@ MIGRATIONS: Mapping[int, Migration] = {
     1: Migration("the first layout"),
     2: Migration(
         "the kind of a skip, and who was left out of an agreed price, as values",
-        statements=("ALTER TABLE data_collections ADD COLUMN IF NOT EXISTS skip VARCHAR",),
         fills=(_KIND_OF_A_SKIP,),
         retyped={"cached_market_data": {"rejected": _REJECTED_AS_STRUCTS}},
     ),
     3: Migration(
         "what all addresses of one article have in common, and coins without an agreed price",
-        statements=(
-            "ALTER TABLE cached_market_data ADD COLUMN IF NOT EXISTS state VARCHAR",
-            "UPDATE cached_market_data SET state = 'agreed' WHERE state IS NULL",
-        ),
+        statements=("UPDATE cached_market_data SET state = 'agreed' WHERE state IS NULL",),
         loosened={"cached_market_data": ("price_usd", "spread_pct", "provider")},
         keys={"news_articles": {"article_key": "key_of_article(url)"}},
     ),

@@ -10,7 +10,7 @@ from datetime import datetime
 from typing import Any, NamedTuple
 
 from crypto_pipeline.groups import GROUPS, CollectionType
-from crypto_pipeline.tables import Alert, SourceHealth, of_group
+from crypto_pipeline.tables import Alert, SourceHealth, StablecoinPeg, of_group
 from crypto_pipeline.tables.outcomes import GOOD, OFF, SKIPPED, UNDECIDED
 from crypto_pipeline.tables.views import WORKER_STATS
 from crypto_pipeline.warehouse.sql import Connection, literal, literals, names
@@ -207,6 +207,26 @@ def disputed_coins(connection: Connection, biggest: int) -> list[Dispute]:
         ") USING (symbol) WHERE off > 0 AND off >= sources ORDER BY symbol"
     )
     return [Dispute(*row) for row in found.fetchall()]
+
+
+class Peg(NamedTuple):
+    """What a stablecoin is worth, by so many independent venues."""
+
+    symbol: str
+    rate_usd: float
+    voices: int
+
+
+def pegs(connection: Connection, since: datetime, until: datetime) -> list[Peg]:
+    """The last measured rate of each stablecoin within a time."""
+    if not has(connection, StablecoinPeg.table.name):
+        return []
+    found = connection.execute(
+        "SELECT symbol, arg_max(rate_usd, timestamp), arg_max(voices, timestamp) "
+        f"FROM stablecoin_peg WHERE timestamp > {literal(since)} "
+        f"AND timestamp <= {literal(until)} GROUP BY symbol ORDER BY symbol"
+    )
+    return [Peg(*row) for row in found.fetchall()]
 
 
 @dataclass(frozen=True, slots=True)

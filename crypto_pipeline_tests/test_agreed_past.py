@@ -1,0 +1,321 @@
+"""What is kept of the agreed prices: the prices themselves, bars of them, what the dollar coins
+were worth, and what was known when."""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from crypto_pipeline.tables import MarketPrice, Row
+from crypto_pipeline.warehouse import Warehouse
+from crypto_pipeline_tests.test_agreement import provider
+from crypto_pipeline_tests.test_warehouse import NOW, batch, candle, price
+
+
+def at(minutes: float) -> datetime:
+    return NOW + timedelta(minutes=minutes)
+
+
+def said(minutes: float, *prices: float, symbol: str = "BTC", **about: Any) -> list[MarketPrice]:
+    """What venues say of a coin so many minutes from now on, each one of these prices."""
+    made = {"timestamp": at(minutes), **about}
+    return [price(f"venue_{n}", symbol, usd, f"c{minutes}", **made) for n, usd in enumerate(prices)]
+
+
+def collect(warehouse: Warehouse, minutes: float, *rows: Row) -> Any:
+    receipt = warehouse.write(batch(f"c{minutes}", *rows, at=at(minutes)))
+    assert receipt.problem is None
+    return receipt
+
+
+def pegged(*rates: float, symbol: str = "USDT", **about: Any) -> list[MarketPrice]:
+    """What venues that trade a stablecoin for dollars say of it."""
+    return [
+        price(f"bank_{n}", symbol, usd, source_id=f"{symbol}-USD", **about)
+        for n, usd in enumerate(rates)
+    ]
+
+
+def in_usdt(*prices: float) -> list[MarketPrice]:
+    """What venues say of a coin in USDT."""
+    return [
+        price(f"offshore_{n}", "BTC", p, source_id="BTCUSDT", quote="USDT")
+        for n, p in enumerate(prices)
+    ]
+
+
+PEG = "SELECT symbol, rate_usd, voices, len(rejected) FROM stablecoin_peg"
+AGREED = "SELECT price_usd, len(rejected) FROM cached_market_data WHERE symbol = 'BTC'"
+
+
+# The dollar is measured
+
+
+def test_a_depeg_moves_no_coin_s_dollar_price(warehouse: Warehouse) -> None:
+    """Three venues pay 100 dollars; five pay 111.11 of a coin that is worth 0.90."""
+    said_in_usdt = [111.1, 111.11, 111.11, 111.11, 111.12]
+    collect(
+        warehouse, 0, *said(0, 100, 100, 100), *in_usdt(*said_in_usdt), *pegged(0.899, 0.9, 0.901)
+    )
+    assert warehouse.query(PEG) == [("USDT", 0.9, 3, 0)]
+    ((usd, rejected),) = warehouse.query(AGREED)
+    assert usd == pytest.approx(100, rel=1e-4)
+    assert rejected == 0
+    kept = warehouse.query(
+        "SELECT quoted, quote_usd, price_usd / quote_usd - quoted FROM market_prices "
+        "WHERE quote = 'USDT' ORDER BY source"
+    )
+    assert [(quoted, rate) for quoted, rate, _ in kept] == [(p, 0.9) for p in said_in_usdt]
+    assert max(abs(off) for *_, off in kept) < 1e-12
+    dollars = warehouse.query(
+        "SELECT DISTINCT quoted, quote_usd FROM market_prices WHERE quote = 'USD'"
+    )
+    assert dollars == [(None, None)]
+
+
+def test_volume_is_in_dollars_too(warehouse: Warehouse) -> None:
+    rows = in_usdt(100)
+    rows[0].volume_24h = 5_000_000
+    collect(warehouse, 0, *rows, *pegged(0.9, 0.9))
+    volume = warehouse.query("SELECT volume_24h FROM market_prices WHERE quote = 'USDT'")
+    assert volume == [(4_500_000,)]
+
+
+def test_without_a_measured_rate_a_quote_counts_at_par_and_says_so(warehouse: Warehouse) -> None:
+    collect(warehouse, 0, *in_usdt(100))
+    assert warehouse.query(PEG) == []
+    assert warehouse.query("SELECT price_usd, quoted, quote_usd FROM market_prices") == [
+        (100, 100, None)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("rates", "listed", "measured"),
+    [
+        ((1.0, 0.999, 5.0), (), ("USDT", 0.9995, 2, 1)),  # one lies
+        ((1.0, 0.9), (), None),  # nobody knows which
+        ((1.0, 1.0, 0.9, 0.9), (), None),
+        ((0.99,), (), None),  # one alone
+        ((0.99,), (0.999,), ("USDT", 0.99, 1, 0)),  # and an aggregator stands by it
+        ((0.5,), (0.999,), None),
+        ((), (0.999, 0.999), None),  # aggregators are no venues
+    ],
+)
+def test_who_says_what_a_stablecoin_is_worth(
+    rates: Sequence[float],
+    listed: Sequence[float],
+    measured: tuple[Any, ...] | None,
+    warehouse: Warehouse,
+) -> None:
+    lists = [price(f"list_{n}", "USDT", p, market_cap=1e11) for n, p in enumerate(listed)]
+    collect(warehouse, 0, *in_usdt(100), *pegged(*rates), *lists)
+    found = warehouse.query(PEG)
+    assert found == ([pytest.approx(measured)] if measured else [])
+    ((rate,),) = warehouse.query("SELECT quote_usd FROM market_prices WHERE quote = 'USDT'")
+    assert rate == (pytest.approx(measured[1]) if measured else None)
+
+
+def test_venues_of_one_owner_are_one_voice_of_a_stablecoin(warehouse: Warehouse) -> None:
+    collect(warehouse, -9, provider("bank_0", None), provider("bank_1", "bank_0"))
+    collect(warehouse, 0, *in_usdt(100), *pegged(0.9, 0.9))
+    assert warehouse.query(PEG) == []
+
+
+def test_untraded_and_stale_prices_of_a_stablecoin_measure_nothing(warehouse: Warehouse) -> None:
+    old = pegged(0.5, 0.5, 0.5)
+    for row in old:
+        row.abstains = "stale"
+    collect(warehouse, 0, *in_usdt(100), *old)
+    assert warehouse.query(PEG) == []
+
+
+def test_a_rate_holds_for_the_half_hour_until_its_venues_are_asked_again(
+    warehouse: Warehouse,
+) -> None:
+    collect(warehouse, -29, *pegged(0.9, 0.9, timestamp=at(-29)), *said(-29, 100))
+    collect(warehouse, 0, *in_usdt(100))
+    assert warehouse.query("SELECT quote_usd FROM market_prices WHERE quote = 'USDT'") == [(0.9,)]
+    collect(warehouse, 2, *[p.model_copy(update={"timestamp": at(2)}) for p in in_usdt(101)])
+    last = warehouse.query(
+        "SELECT arg_max(quote_usd, timestamp) FROM market_prices WHERE quoted = 101"
+    )
+    assert last == [(None,)]
+
+
+def test_a_frozen_price_is_told_in_the_words_of_its_source(warehouse: Warehouse) -> None:
+    """Its quote's rate moves its dollars; the source has said the same number for three hours."""
+    for minutes, usd, rate in ((-180, 100, 0.99), (-90, 100.5, 0.995), (-45, 101, 1), (0, 101, 1)):
+        moment: dict[str, Any] = {"timestamp": at(minutes)}
+        ice = price("ice", "BTC", 100, quote="USDT", **moment)
+        collect(
+            warehouse, minutes, *said(minutes, usd, usd, usd), *pegged(rate, rate, **moment), ice
+        )
+    ((rejected,),) = warehouse.query("SELECT rejected FROM cached_market_data WHERE symbol = 'BTC'")
+    assert [(voice["source"], voice["why"]) for voice in rejected] == [("ice", "frozen")]
+
+
+# Agreed prices
+
+
+PRICES = "SELECT price_usd, voices, timestamp FROM agreed_prices WHERE symbol = 'BTC' ORDER BY 3"
+
+
+def test_every_agreed_price_is_kept_once(warehouse: Warehouse) -> None:
+    collect(warehouse, 0, *said(0, 100, 101, 102))
+    collect(warehouse, 1, *said(1, 7, symbol="ETH"))  # nothing newer was said of BTC
+    collect(warehouse, 5, *said(5, 103, 103, 103))
+    assert warehouse.query(PRICES) == [(101, 3, at(0)), (103, 3, at(5))]
+
+
+def test_a_disputed_coin_has_no_agreed_price(warehouse: Warehouse) -> None:
+    collect(warehouse, 0, *said(0, 100, 900))
+    assert warehouse.query(PRICES) == []
+
+
+def test_an_agreed_price_says_who_was_off_and_not_who_had_no_vote(warehouse: Warehouse) -> None:
+    quiet = price("quiet", "BTC", 100, abstains="untraded")
+    collect(warehouse, 0, *said(0, 100, 100, 100, 7), quiet)
+    ((rejected,),) = warehouse.query("SELECT rejected FROM agreed_prices")
+    assert [(v["source"], v["why"]) for v in rejected] == [("venue_3", "outlier")]
+
+
+def test_the_mean_price_is_weighted_by_what_venues_traded(warehouse: Warehouse) -> None:
+    rows = said(0, 100, 102, 101)
+    rows[0].volume_24h, rows[1].volume_24h = 3_000, 1_000
+    listed = price("list", "BTC", 104, market_cap=1e12, volume_24h=9e9)
+    collect(warehouse, 0, *rows, listed)
+    assert warehouse.query("SELECT vwap_usd, price_usd FROM agreed_prices") == [(100.5, 101.5)]
+
+
+def test_coins_are_ranked_by_market_capitalisation(warehouse: Warehouse) -> None:
+    caps = {"BTC": 2e12, "ETH": 4e11, "NEW": None}
+    rows = [price("list", coin, 5, market_cap=cap) for coin, cap in caps.items()]
+    collect(warehouse, 0, *rows)
+    found = warehouse.query("SELECT symbol, rank FROM agreed_prices ORDER BY symbol")
+    assert found == [("BTC", 1), ("ETH", 2), ("NEW", None)]
+
+
+# Bars
+
+BAR = (
+    "SELECT interval, timestamp, open, high, low, close, prices, voices, collected FROM agreed_bars"
+)
+
+
+def bars(warehouse: Warehouse, interval: str, symbol: str = "BTC") -> list[tuple[Any, ...]]:
+    where = f"WHERE interval = '{interval}' AND symbol = '{symbol}' ORDER BY timestamp"
+    return [row[1:] for row in warehouse.query(f"{BAR} {where}")]
+
+
+def test_a_bar_is_made_once_its_time_is_over(warehouse: Warehouse) -> None:
+    for minutes, usd in ((0, 100), (2, 104), (3, 99), (4, 101)):
+        collect(warehouse, minutes, *said(minutes, *([usd] * (3 if minutes else 2))))
+    assert bars(warehouse, "5m") == []
+    collect(warehouse, 5, *said(5, 105))
+    assert bars(warehouse, "5m") == [(at(0), 100, 104, 99, 101, 4, 2, True)]
+    assert bars(warehouse, "1h") == []
+
+
+def test_bars_of_an_hour_and_a_day_are_made_of_all_its_prices(warehouse: Warehouse) -> None:
+    for minutes in range(0, 26 * 60, 10):
+        collect(warehouse, minutes, *said(minutes, 100 + minutes))
+    hours = bars(warehouse, "1h")
+    assert len(hours) == 25
+    assert hours[1] == (at(60), 160, 210, 160, 210, 6, 1, True)
+    midnight = datetime(2026, 11, 23, tzinfo=UTC)
+    assert bars(warehouse, "1d") == [(midnight, 100, 810, 100, 810, 72, 1, True)]
+
+
+def test_a_bar_without_a_price_says_whether_anything_was_collected(warehouse: Warehouse) -> None:
+    collect(warehouse, 0, *said(0, 100), *said(0, 7, symbol="ETH"))
+    collect(warehouse, 6, *said(6, 8, symbol="ETH"))
+    collect(warehouse, 16, *said(16, 101))
+    nothing = (None, None, None, None, 0, None)
+    assert bars(warehouse, "5m") == [
+        (at(0), 100, 100, 100, 100, 1, 1, True),
+        (at(5), *nothing, True),
+        (at(10), *nothing, False),
+    ]
+
+
+def test_a_coin_has_no_bars_before_its_first_price_nor_a_day_after_its_last(
+    warehouse: Warehouse,
+) -> None:
+    collect(warehouse, 0, *said(0, 7, symbol="OLD"))
+    collect(warehouse, 60, *said(60, 100))
+    collect(warehouse, 26 * 60, *said(26 * 60, 100))
+    assert bars(warehouse, "1h")[0][0] == at(60)
+    assert bars(warehouse, "1h", "OLD")[-1][0] == at(24 * 60)
+
+
+def test_bars_begin_anew_after_a_month_without_a_collection(warehouse: Warehouse) -> None:
+    for day in (-32, 0):
+        for minutes in (0, 60):
+            moment = day * 1440 + minutes
+            collect(warehouse, moment, *said(moment, 100))
+    found = [row[0] for row in bars(warehouse, "1h")]
+    assert found == [at(-32 * 1440), at(0)]
+
+
+def test_what_a_clock_ahead_has_left_holds_no_bar_back(warehouse: Warehouse) -> None:
+    collect(warehouse, 0, *said(0, 100))
+    future = f"TIMESTAMPTZ '{at(400 * 1440):%Y-%m-%d %H:%M:%S}+00' AS timestamp"
+    with warehouse.connect() as connection:
+        connection.execute(
+            "INSERT INTO agreed_prices BY NAME SELECT 'BTC' AS symbol, 1 AS price_usd, "
+            f"1 AS voices, 0 AS spread_pct, [] AS rejected, {future}"
+        )
+        connection.execute(
+            "INSERT INTO agreed_bars BY NAME SELECT 'BTC' AS symbol, '5m' AS interval, "
+            f"0 AS prices, true AS collected, {future}"
+        )
+    collect(warehouse, 6, *said(6, 101))
+    assert (at(0), 100, 100, 100, 100, 1, 1, True) in bars(warehouse, "5m")
+
+
+# What was known
+
+
+def test_a_price_that_waited_in_the_spool_was_not_known_before(warehouse: Warehouse) -> None:
+    collect(warehouse, 0, *said(0, 100))
+    ((seen,),) = warehouse.query("SELECT first_seen_at FROM agreed_prices")
+    moment = "TIMESTAMPTZ '{:%Y-%m-%d %H:%M:%S.%f}+00'"
+    known = f"SELECT symbol FROM prices_as_of({moment.format(seen)})"
+    with warehouse.connect() as connection:
+        connection.execute("UPDATE agreed_prices SET first_seen_at = timestamp + INTERVAL 1 HOUR")
+    for minutes, found in ((59, []), (61, [("BTC",)])):
+        known = f"SELECT symbol FROM prices_as_of({moment.format(at(minutes))})"
+        assert warehouse.query(known) == found
+
+
+def test_the_universe_is_that_of_its_moment(warehouse: Warehouse) -> None:
+    for minutes, caps in (
+        (0, {"A": 3e9, "B": 2e9, "C": 1e9}),
+        (60, {"A": 1e9, "B": 2e9, "C": 3e9}),
+    ):
+        rows = [
+            price("list", coin, 5, f"c{minutes}", market_cap=cap, timestamp=at(minutes))
+            for coin, cap in caps.items()
+        ]
+        collect(warehouse, minutes, *rows)
+    with warehouse.connect() as connection:
+        connection.execute("UPDATE agreed_prices SET first_seen_at = timestamp")
+    for minutes, coins in ((30, ["A", "B"]), (60, ["C", "B"])):
+        moment = f"TIMESTAMPTZ '{at(minutes):%Y-%m-%d %H:%M:%S}+00'"
+        found = warehouse.query(f"SELECT symbol FROM universe_at({moment}, 2)")
+        assert [coin for (coin,) in found] == coins
+
+
+def test_a_candle_that_its_source_corrects_is_kept_as_it_was(warehouse: Warehouse) -> None:
+    closes = "SELECT close FROM candles_as_of({}) ORDER BY timestamp"
+    collect(warehouse, 0, candle(0, close=2), candle(5, close=3))
+    (between,) = warehouse.query("SELECT max(first_seen_at) FROM cached_ohlc")[0]
+    collect(warehouse, 5, candle(0, close=4, collection="c2"), candle(5, close=3, collection="c2"))
+    collect(warehouse, 9, candle(0, close=5, collection="c3"))
+    assert warehouse.query(closes.format("now()")) == [(5,), (3,)]
+    assert warehouse.query(closes.format(f"TIMESTAMPTZ '{between}'")) == [(2,), (3,)]
+    past = warehouse.query(
+        "SELECT close, collection_id FROM corrected_candles ORDER BY corrected_at"
+    )
+    assert past == [(2, "c1"), (4, "c2")]
