@@ -11,6 +11,7 @@ import pytest
 from crypto_pipeline.sources import ENDPOINTS
 from crypto_pipeline_tests.faults import canaries, child, clocks, disks, kills, lies, together
 from crypto_pipeline_tests.faults.campaign import Campaign
+from crypto_pipeline_tests.faults.canaries import ECHOES
 from crypto_pipeline_tests.faults.host import Host
 from crypto_pipeline_tests.faults.kinds import HONEST, KINDS
 from crypto_pipeline_tests.faults.report import Line, save, text, total
@@ -43,6 +44,10 @@ def test_there_are_kinds_for_every_fault_and_reader() -> None:
     assert set(FAULTS) <= used
     for kind in KINDS.values():
         assert any(kind.suits(endpoint) for endpoint in ENDPOINTS.values()), kind.name
+
+
+def test_a_name_asks_for_one_treatment() -> None:
+    assert not set(ECHOES) & set(KINDS)
 
 
 def test_no_lie_is_believed() -> None:

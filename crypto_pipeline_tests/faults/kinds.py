@@ -253,7 +253,7 @@ _BODY = (
     _body("jsonp", CHANGED, raw(lambda content: b"callback(" + content + b");"), JSON),
     _body("null", NO_ROWS, body(b"null"), JSON),
     _body("number", CHANGED | NO_ROWS, body(b"42"), JSON),
-    _body("text", CHANGED | NO_ROWS, body(b'"x"'), JSON),
+    _body("one_text", CHANGED | NO_ROWS, body(b'"x"'), JSON),
     _body("wrong_shape", NO_ROWS, body(b'{"surprise": [1, 2, 3]}'), JSON),
     _body("list_of_null", NO_ROWS, body(b"[null, null, null]"), JSON),
     _body("null_everywhere", NO_ROWS, parsed(bodies.everywhere(None)), JSON),
