@@ -28,11 +28,14 @@ TESTS: dict[str, tuple[str, ...]] = {
     "warehouse/spool": ("file", "warehouse", "nothing_lost"),
     "warehouse/upkeep": ("file", "maintenance"),
     "warehouse/load": ("warehouse", "witness", "tables", "migrations"),
+    "warehouse/witness": ("witness",),
     "warehouse/agreed_view": ("agreement", "warehouse"),
+    "warehouse/agreed_past": ("agreed_past",),
+    "warehouse/pegs": ("agreed_past",),
     "collection/extract": ("extract", "rows"),
     "collection/rows": ("rows", "extract"),
     "collection/repeats": ("repeats", "extract"),
-    "tables/market": ("rows", "tables"),
+    "tables/market": ("rows", "sense", "tables"),
 }
 """The tests that are asked about each module: the quick ones, in the order that finds most."""
 
