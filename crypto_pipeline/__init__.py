@@ -61,7 +61,8 @@ tables         every table as a row model: the only place where a column is decl
   management   what every collection writes about itself
   pools        who stands in for whom, and what was used of each quota
   worker       runs, failures, schedules, alerts, the machine
-  views        what is computed from the others
+  views        the vocabulary of views and macros; those of the worker, and of the past
+  answers      ready answers: what analysts compute from the tables
 sources        every endpoint as data: the only place where a source is named
   spec         the vocabulary: a source, its key, its endpoints
   values       the converters that row functions share

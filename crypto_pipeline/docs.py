@@ -12,7 +12,7 @@ from pathlib import Path
 from crypto_pipeline.collection import quotas
 from crypto_pipeline.settings import SETTINGS
 from crypto_pipeline.sources import SOURCES, Source
-from crypto_pipeline.tables import DATA, MACROS, MANAGEMENT, VIEWS, Macro, Row, View
+from crypto_pipeline.tables import DATA, MACROS, MANAGEMENT, VIEWS, Row, View
 
 ROOT = Path(__file__).parents[1]
 
@@ -28,28 +28,17 @@ def tables() -> str:
     parts.append("## Views\n")
     parts += [_view(view) for view in VIEWS]
     parts.append("## Macros\n\nTables that are asked with arguments: `SELECT … FROM name(…)`.\n")
-    parts += [_macro(macro) for macro in MACROS]
+    parts += [_view(macro) for macro in MACROS]
     return "\n".join(parts)
 
 
 def _view(view: View) -> str:
-    lines = [
-        f"### {view.name}\n",
-        f"{view.description}\n",
-        "| column | meaning |",
-        "| --- | --- |",
-        *(f"| {c.name} | {c.meaning} |" for c in view.columns),
-    ]
-    return "\n".join(lines) + "\n"
-
-
-def _macro(macro: Macro) -> str:
-    lines = [
-        f"### {macro.signature}\n",
-        f"{macro.description}\n",
-        *(f"- {name}: {meaning}" for name, meaning in macro.parameters.items()),
-    ]
-    return "\n".join(lines) + "\n"
+    lines = [f"### {view.signature}\n", f"{view.description}\n"]
+    lines += [f"{name}: {meaning}.\n" for name, meaning in view.parameters.items()]
+    if view.columns:
+        lines += ["| column | unit | meaning |", "| --- | --- | --- |"]
+        lines += [f"| {c.name} | {c.unit or ''} | {c.meaning} |" for c in view.columns]
+    return "\n".join(lines).rstrip() + "\n"
 
 
 def _table(model: type[Row]) -> str:

@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import textwrap
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +14,11 @@ import pytest
 
 from crypto_pipeline.addresses import article_key
 from crypto_pipeline.monitoring import alerts, status
-from crypto_pipeline.tables import TABLES, AgreedBar, AgreedPrice, StablecoinPeg
+from crypto_pipeline.tables import TABLES, AgreedBar, AgreedPrice, CorrectedCandle, StablecoinPeg
 from crypto_pipeline.tables.outcomes import SKIPS
 from crypto_pipeline.warehouse import MigrationFailed, Warehouse
 from crypto_pipeline.warehouse.migrations import VERSION
-from crypto_pipeline_tests.test_warehouse import article, batch, count, outcome, price
+from crypto_pipeline_tests.test_warehouse import NOW, article, batch, count, outcome, price
 
 FORMER = Path(__file__).parent / "former_files"
 
@@ -32,8 +33,8 @@ SKIP_OF_ENDPOINT = {
 """Of the endpoints that layout 1 skipped in one way only."""
 
 
-PAST = (StablecoinPeg, AgreedPrice, AgreedBar)
-"""Tables that came with layout 3."""
+PAST = (StablecoinPeg, AgreedPrice, AgreedBar, CorrectedCandle)
+"""Tables that came with layout 4."""
 
 
 @pytest.fixture
@@ -75,6 +76,29 @@ def test_a_former_file_keeps_its_rows_and_has_today_s_layout(
         assert {c for (c,) in columns} == set(model.table.column_names)
     versions = former.query("SELECT version FROM schema_migrations ORDER BY 1")
     assert versions == [(n,) for n in range(1, VERSION + 1)]
+
+
+def test_who_said_a_row_of_layout_3_is_in_the_same_column_everywhere(warehouse: Warehouse) -> None:
+    third = of_layout(3, warehouse)
+    third.write_rows([outcome("after")])
+    for table, former in (
+        ("funding_rates", "exchange"),
+        ("open_interest", "exchange"),
+        ("cached_ohlc", "provider"),
+    ):
+        assert third.query(f"SELECT source, {former} FROM {table}") == [("alpha", "alpha")]
+
+
+def test_prices_of_layout_3_have_no_rate_and_go_on(warehouse: Warehouse) -> None:
+    third = of_layout(3, warehouse)
+    later = {"timestamp": NOW + timedelta(minutes=15), "source_id": "btc"}
+    said = [price(s, "BTC", 102, "c3", **later) for s in ("good", "fine", "well")]
+    assert third.write(batch("c3", *said)).problem is None
+    before = "SELECT DISTINCT quoted, quote_usd, first_seen_at FROM market_prices WHERE {} <> 'c3'"
+    assert third.query(before.format("collection_id")) == [(None, None, None)]
+    assert third.query("SELECT price_usd, voices FROM agreed_prices WHERE symbol = 'BTC'") == [
+        (102, 3)
+    ]
 
 
 def test_a_skip_of_layout_1_gets_its_kind(former: Warehouse) -> None:

@@ -12,6 +12,7 @@ from crypto_pipeline.groups import GROUPS, UI
 from crypto_pipeline.orchestration import assets
 from crypto_pipeline.tables import (
     DATA,
+    MACROS,
     TABLES,
     VIEWS,
     AgreedBar,
@@ -23,6 +24,7 @@ from crypto_pipeline.tables import (
     origins,
 )
 from crypto_pipeline.tables.spec import TableError, Text, column
+from crypto_pipeline.tables.views import WORKER
 from crypto_pipeline.warehouse import Warehouse
 from crypto_pipeline.warehouse.layout import migrate
 
@@ -99,12 +101,24 @@ def test_every_column_of_a_view_has_its_meaning(view: View, tmp_path: Path) -> N
         "ORDER BY column_index",
         [view.name],
     )
-    assert found == [(c.name, c.meaning) for c in view.columns]
+    assert found == [(c.name, c.description) for c in view.columns]
     about = warehouse.query("SELECT comment FROM duckdb_views() WHERE view_name = ?", [view.name])
     assert about == [(view.description,)]
-    assert len(warehouse.query(f"SELECT * FROM {view.name}")) == 1
+    assert len(warehouse.query(f"SELECT * FROM {view.name}")) == (1 if view in WORKER else 0)
     section = docs.tables().split(f"### {view.name}\n")[1].split("### ")[0]
-    assert all(f"| {c.name} | {c.meaning} |" in section for c in view.columns)
+    assert all(f"| {c.name} | {c.unit or ''} | {c.meaning} |" in section for c in view.columns)
+
+
+@pytest.mark.parametrize("macro", MACROS, ids=lambda macro: macro.name)
+def test_every_macro_has_its_meaning(macro: View, tmp_path: Path) -> None:
+    warehouse = Warehouse(tmp_path / "x.duckdb")
+    with warehouse.connect() as connection:
+        migrate(connection)
+    about = "SELECT comment FROM duckdb_functions() WHERE function_name = ?"
+    assert warehouse.query(about, [macro.name]) == [(macro.description,)]
+    section = docs.tables().split(f"### {macro.signature}\n")[1].split("### ")[0]
+    assert macro.description in section
+    assert all(f"{name}: {meaning}." in section for name, meaning in macro.parameters.items())
 
 
 def test_a_view_is_replaced_when_its_declaration_changes_and_only_then(tmp_path: Path) -> None:
@@ -115,6 +129,7 @@ def test_a_view_is_replaced_when_its_declaration_changes_and_only_then(tmp_path:
         migrate(connection)
         assert connection.execute("SELECT view_oid FROM duckdb_views()").fetchall() == before
         connection.execute("CREATE OR REPLACE VIEW worker_stats AS SELECT 1 AS old")
+        connection.execute("UPDATE schema_migrations SET declarations = 'of another release'")
         migrate(connection)
     assert warehouse.query("SELECT total_ui_collections FROM worker_stats") == [(0,)]
 

@@ -354,7 +354,7 @@ def test_numbered_changes_run_once_in_order(
 def test_a_newer_file_is_a_clear_error(warehouse: Warehouse) -> None:
     warehouse.write(batch("c1", price("alpha", "BTC", 1)))
     with warehouse.connect() as connection:
-        connection.execute("INSERT INTO schema_migrations VALUES (99, 'the future', now())")
+        connection.execute("INSERT INTO schema_migrations VALUES (99, 'the future', now(), NULL)")
     receipt = warehouse.write(batch("c2", price("alpha", "BTC", 2, "c2")))
     assert isinstance(receipt.problem, TooNew)
     assert re.search(

@@ -6,6 +6,7 @@ and the generated reference.
 
 from crypto_pipeline.groups import Group
 from crypto_pipeline.tables.analytics import AgreedBar, AgreedPrice, StablecoinPeg
+from crypto_pipeline.tables.answers import ANSWERS
 from crypto_pipeline.tables.chain import (
     BlockchainStats,
     DefiTvl,
@@ -42,7 +43,7 @@ from crypto_pipeline.tables.pools import (
     SourcePool,
 )
 from crypto_pipeline.tables.spec import Row, Table
-from crypto_pipeline.tables.views import MACROS, VIEWS, Macro, View
+from crypto_pipeline.tables.views import AS_OF, WORKER, View
 from crypto_pipeline.tables.worker import (
     Alert,
     FailureLog,
@@ -98,6 +99,15 @@ MANAGEMENT: tuple[type[Row], ...] = (
 """The tables collections and sensors keep about the pipeline itself."""
 
 
+_SELECTED = (*WORKER, *ANSWERS, *AS_OF)
+
+VIEWS = tuple(view for view in _SELECTED if not view.parameters)
+"""Every view, in the order of the reference; each may select from those before it."""
+
+MACROS = tuple(view for view in _SELECTED if view.parameters)
+"""Every macro, likewise."""
+
+
 def of_group(group: Group) -> tuple[type[Row], ...]:
     """The tables that are collected together."""
     return tuple(model for model in DATA if model.table.collected_in is group)
@@ -143,7 +153,6 @@ __all__ = [
     "FundingRate",
     "GasPrice",
     "GlobalMarket",
-    "Macro",
     "MarketPrice",
     "NewsArticle",
     "OpenInterest",

@@ -47,7 +47,8 @@ class FundingRate(
 
     symbol: Symbol = column("Canonical ticker of the underlying coin")
     source_id: Id = column("The exchange's own name of the contract")
-    exchange: Text = column("Which source said so", fill="source")
+    source: Text | None = optional("Which source said so", fill="source")
+    exchange: Text = column("The same, by its former name", fill="source")
     rate: Rate = column("Funding rate, a fraction of the position: 0.0001 is 0.01 %")
     rate_kind: RateKind | None = optional(
         "Whether the rate still moves until it is paid, or stands; NULL where the exchange's "
@@ -75,7 +76,8 @@ class OpenInterest(
 
     symbol: Symbol = column("Canonical ticker of the underlying coin")
     source_id: Id = column("The exchange's own name of the contract")
-    exchange: Text = column("Which source said so", fill="source")
+    source: Text | None = optional("Which source said so", fill="source")
+    exchange: Text = column("The same, by its former name", fill="source")
     open_interest: Amount | None = optional("Open contracts, in coins", unit="base coins", jump=1e4)
     open_interest_usd: Amount | None = optional(
         "The same in US dollars", unit="USD", decimals=2, jump=1e4

@@ -155,3 +155,6 @@ class SchemaMigration(Row, table="schema_migrations", write="insert", key=("vers
     version: Count = column("Number of the change, the highest is the file's version")
     name: Text = column("What changed")
     applied_at: Time = column("When")
+    declarations: Text | None = optional(
+        "A fingerprint of the views, macros and comments that the file has, in the newest row"
+    )

@@ -198,7 +198,8 @@ class Candle(
     close: Positive = column("Last price", unit="quote")
     volume: Amount | None = optional("Traded volume", unit="base coins")
     quote: Symbol = column("Currency of the prices")
-    provider: Text = column("Which source said so", fill="source")
+    source: Text | None = optional("Which source said so", fill="source")
+    provider: Text = column("The same, by its former name", fill="source")
     fetched_at: Time = column("When it was fetched", fill="observed_at")
     collection_id: Text = column("The collection (Dagster run) that wrote it", fill="collection_id")
 

@@ -4,48 +4,52 @@ Owns: each column of a view, once: its name, what it means, the SQL that compute
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from crypto_pipeline.groups import BOTH, GROUPS
 
 
 @dataclass(frozen=True, slots=True)
 class ViewColumn:
-    """One column of a view: what it means, and the SQL that computes it."""
+    """One column of a view: what it means, its unit, and the SQL that computes it where that is
+    more than a column of what is selected from."""
 
     name: str
     meaning: str
-    sql: str
+    sql: str = ""
+    unit: str | None = None
+
+    @property
+    def description(self) -> str:
+        return f"{self.meaning} [{self.unit}]" if self.unit else self.meaning
 
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """One view of the warehouse over one table."""
+    """What is selected from other tables. With parameters it is a macro, a table that is asked with
+    arguments: SELECT … FROM name(…).
+
+    columns: none where it has those of the table that is selected from. query: what follows FROM.
+    parameters: what each means. check: SQL that is true of every row.
+    """
 
     name: str
     description: str
-    table: str
     columns: tuple[ViewColumn, ...]
+    query: str
+    parameters: Mapping[str, str] = field(default_factory=dict)
+    check: str = "true"
 
     @property
     def sql(self) -> str:
         """The SELECT that the view stands for."""
-        columns = ",\n    ".join(f"{c.sql} AS {c.name}" for c in self.columns)
-        return f"SELECT\n    {columns}\nFROM {self.table}"
-
-
-@dataclass(frozen=True, slots=True)
-class Macro:
-    """A table that is asked with arguments: SELECT … FROM name(…). parameters: what each means."""
-
-    name: str
-    description: str
-    parameters: Mapping[str, str]
-    sql: str
+        columns = ",\n    ".join(f"{c.sql or c.name} AS {c.name}" for c in self.columns) or "*"
+        return f"SELECT\n    {columns}\nFROM {self.query}"
 
     @property
     def signature(self) -> str:
-        return f"{self.name}({', '.join(self.parameters)})"
+        """How it is written in a query."""
+        return f"{self.name}({', '.join(self.parameters)})" if self.parameters else self.name
 
 
 def _each(name: str, meaning: str, sql: str) -> list[ViewColumn]:
@@ -76,7 +80,6 @@ WORKER_STATUS = View(
     "worker_status",
     "The worker in one row: whether its schedules are on, what it saved, what went wrong lately. "
     "The sensors keep it a minute fresh; crypto-pipeline status asks Dagster itself.",
-    "worker_runs",
     (
         ViewColumn(
             "schedules_enabled",
@@ -104,13 +107,13 @@ WORKER_STATUS = View(
             "(SELECT min(next_tick_at) FROM schedule_config WHERE enabled)",
         ),
     ),
+    "worker_runs",
 )
 
 WORKER_STATS = View(
     "worker_stats",
     "All that the worker ever did, in one row. Records of the group ui are divided by collections "
     "of the group ui, historical ones by historical ones; a full collection is one of each.",
-    "worker_runs",
     (
         *_each("total_{g}_collections", *_COLLECTIONS),
         *_each(
@@ -151,43 +154,43 @@ WORKER_STATS = View(
         ),
         *_LAST,
     ),
+    "worker_runs",
 )
-
-VIEWS: tuple[View, ...] = (WORKER_STATUS, WORKER_STATS)
-"""Every view, in the order of the reference."""
-
 
 _MOMENT = "a moment, such as TIMESTAMPTZ '2026-11-23 12:00:00+00'"
 
-PRICES_AS_OF = Macro(
+PRICES_AS_OF = View(
     "prices_as_of",
     "The agreed prices that were known at a moment: of each coin the last one, of those that were "
     "in this file by then. Coins without a price in the day before it are left out.",
-    {"moment": _MOMENT},
-    "FROM agreed_prices WHERE coalesce(first_seen_at, timestamp) <= moment::TIMESTAMPTZ "
+    (),
+    "agreed_prices WHERE coalesce(first_seen_at, timestamp) <= moment::TIMESTAMPTZ "
     "AND timestamp > moment::TIMESTAMPTZ - INTERVAL 1 DAY "
     "AND timestamp <= moment::TIMESTAMPTZ "
     "QUALIFY row_number() OVER (PARTITION BY symbol ORDER BY timestamp DESC) = 1",
+    {"moment": _MOMENT},
 )
 
-UNIVERSE_AT = Macro(
+UNIVERSE_AT = View(
     "universe_at",
     "The biggest coins by market capitalisation as they were known at a moment, with their prices.",
+    (),
+    "prices_as_of(moment) WHERE rank <= coins ORDER BY rank",
     {"moment": _MOMENT, "coins": "how many, such as 100"},
-    "FROM prices_as_of(moment) WHERE rank <= coins ORDER BY rank",
 )
 
-CANDLES_AS_OF = Macro(
+CANDLES_AS_OF = View(
     "candles_as_of",
     "The candles that were known at a moment: those that came later are not among them, and one "
     "that its source corrected later is as it was then.",
-    {"moment": _MOMENT},
-    "SELECT * EXCLUDE (corrected_at) FROM ("
+    (),
+    "(SELECT * EXCLUDE (corrected_at) FROM ("
     "FROM cached_ohlc WHERE coalesce(first_seen_at, fetched_at) <= moment::TIMESTAMPTZ "
     "UNION ALL BY NAME "
     "FROM corrected_candles WHERE coalesce(first_seen_at, fetched_at) <= moment::TIMESTAMPTZ "
-    "AND corrected_at > moment::TIMESTAMPTZ)",
+    "AND corrected_at > moment::TIMESTAMPTZ))",
+    {"moment": _MOMENT},
 )
 
-MACROS: tuple[Macro, ...] = (PRICES_AS_OF, UNIVERSE_AT, CANDLES_AS_OF)
-"""Every macro, in the order of the reference; each may ask those before it."""
+WORKER = (WORKER_STATUS, WORKER_STATS)
+AS_OF = (PRICES_AS_OF, UNIVERSE_AT, CANDLES_AS_OF)

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
+from hashlib import sha256
 
 import duckdb
 
@@ -78,20 +79,19 @@ def _migrate(connection: Connection, before: int) -> None:
         for table in step.retyped.keys() | step.loosened.keys():
             values, loosened = step.retyped.get(table, {}), step.loosened.get(table, ())
             _write_anew(connection, table, values, loosened)
-    _add_missing(connection)  # before any UPDATE: DuckDB alters no table that was updated
+    # Before any UPDATE: DuckDB alters no table that was updated.
+    added = _add_missing(connection)
     for step in taken:
         for statement in (*step.statements, *step.fills):
             connection.execute(statement)
         for table, values in step.keys.items():
             _fill_key(connection, table, values)
-    _create_views(connection)
-    _create_macros(connection)
-    _comment(connection)
     for number in steps:
         connection.execute(
-            f"INSERT INTO schema_migrations VALUES "
+            "INSERT INTO schema_migrations (version, name, applied_at) VALUES "
             f"({number}, {literal(MIGRATIONS[number].name)}, {literal(datetime.now(UTC))})"
         )
+    _describe(connection, anew=added)
 
 
 def _fill_key(connection: Connection, table: str, values: Mapping[str, str]) -> None:
@@ -119,18 +119,23 @@ def _teach(connection: Connection) -> None:
         connection.create_function(name, function, ["VARCHAR"], "VARCHAR")
 
 
-def _add_missing(connection: Connection) -> None:
-    """Add the declared tables and columns that the file does not have."""
+def _add_missing(connection: Connection) -> bool:
+    """Add the declared tables and columns that the file does not have; whether there were any."""
     here = layout(connection)
+    added = False
     for model in TABLES.values():
         table = model.table
         if table.name not in here:
             connection.execute(ddl(model))
+            added = True
+            continue
         for column in table.columns:
-            if table.name in here and column.name not in here[table.name]:
+            if column.name not in here[table.name]:
                 connection.execute(
                     f'ALTER TABLE {table.name} ADD COLUMN "{column.name}" {column.type}'
                 )
+                added = True
+    return added
 
 
 def _write_anew(
@@ -170,67 +175,23 @@ def ddl(model: type[Row]) -> str:
     return f"CREATE TABLE {model.table.name} (\n    {columns}\n)"
 
 
-def _create_views(connection: Connection) -> None:
-    """Bring the views to their declarations; touches nothing in the file that is as it should be.
-
-    DuckDB keeps a view's SQL in its own words, so the declared ones are put into the same words,
-    as temporary views, before they are compared.
-    """
-    for view in VIEWS:
-        connection.execute(f"CREATE OR REPLACE TEMP VIEW declared_{view.name} AS {view.sql}")
-    words = dict(
-        connection.execute(
-            "SELECT view_name, regexp_replace(sql, '^CREATE (TEMP )?VIEW \\S+ AS ', '') "
-            f"FROM duckdb_views() {_OURS} OR temporary"
-        ).fetchall()
-    )
-    for view in VIEWS:
-        if words.get(view.name) != words[f"declared_{view.name}"]:
-            connection.execute(f"CREATE OR REPLACE VIEW {view.name} AS {view.sql}")
-        connection.execute(f"DROP VIEW temp.declared_{view.name}")
-
-
-def _create_macros(connection: Connection) -> None:
-    """Bring the macros to their declarations, all of them when one is not as it should be: each may
-    ask others."""
-    here = _macros(connection)
-    if here.keys() >= {macro.name for macro in MACROS}:
-        for macro in MACROS:
-            connection.execute(
-                f"CREATE OR REPLACE TEMP MACRO declared_{macro.signature} AS TABLE {macro.sql}"
-            )
-        declared = _macros(connection)
-        for macro in MACROS:
-            connection.execute(f"DROP MACRO TABLE temp.declared_{macro.name}")
-        if all(here[macro.name] == declared[f"declared_{macro.name}"] for macro in MACROS):
-            return
-    for macro in MACROS:
-        connection.execute(f"CREATE OR REPLACE MACRO {macro.signature} AS TABLE {macro.sql}")
-
-
-def _macros(connection: Connection) -> dict[str, str]:
-    """The SQL of each table macro, in DuckDB's own words."""
-    found = connection.execute(
-        "SELECT function_name, macro_definition FROM duckdb_functions() "
-        "WHERE function_type = 'table_macro' AND NOT internal"
-    )
-    return dict(found.fetchall())
-
-
-def _comment(connection: Connection) -> None:
-    """Say in the file what every table, view and column means, where it does not say so yet."""
-    found = connection.execute(
-        f"SELECT 'TABLE ' || table_name, comment FROM duckdb_tables() {_OURS} "
-        f"UNION ALL SELECT 'VIEW ' || view_name, comment FROM duckdb_views() {_OURS} "
-        "UNION ALL SELECT 'COLUMN ' || table_name || '.\"' || column_name || '\"', comment "
-        f"FROM duckdb_columns() {_OURS} "
-        "UNION ALL SELECT 'MACRO TABLE ' || function_name, comment FROM duckdb_functions() "
-        f"{_OURS} AND function_type = 'table_macro'"
-    )
-    here = dict(found.fetchall())
-    for target, comment in _meanings():
-        if here.get(target) != comment:
-            connection.execute(f"COMMENT ON {target} IS {literal(comment)}")
+def _describe(connection: Connection, *, anew: bool) -> None:
+    """Bring views, macros and comments to their declarations, unless the file has those already, as
+    the newest row of schema_migrations says; anew: whatever that says."""
+    meanings = _meanings()
+    views = [f"VIEW {view.name} AS {view.sql}" for view in VIEWS]
+    views += [f"MACRO {macro.signature} AS TABLE {macro.sql}" for macro in MACROS]
+    declared = sha256(repr((views, meanings)).encode()).hexdigest()
+    last = "WHERE version = (SELECT max(version) FROM schema_migrations)"
+    found = connection.execute(f"SELECT declarations FROM schema_migrations {last}").fetchone()
+    lost = {view.name for view in VIEWS} - layout(connection).keys()
+    if found == (declared,) and not (anew or lost):
+        return
+    for view in views:
+        connection.execute(f"CREATE OR REPLACE {view}")
+    for target, comment in meanings:
+        connection.execute(f"COMMENT ON {target} IS {literal(comment)}")
+    connection.execute(f"UPDATE schema_migrations SET declarations = {literal(declared)} {last}")
 
 
 def _meanings() -> list[tuple[str, str]]:
@@ -244,6 +205,6 @@ def _meanings() -> list[tuple[str, str]]:
             meanings.append((f'COLUMN {table.name}."{c.name}"', meaning))
     for view in VIEWS:
         meanings.append((f"VIEW {view.name}", view.description))
-        meanings += [(f'COLUMN {view.name}."{c.name}"', c.meaning) for c in view.columns]
+        meanings += [(f'COLUMN {view.name}."{c.name}"', c.description) for c in view.columns]
     meanings += [(f"MACRO TABLE {macro.name}", macro.description) for macro in MACROS]
     return meanings

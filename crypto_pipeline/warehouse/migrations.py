@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from crypto_pipeline.addresses import article_key
 
-VERSION = 3
+VERSION = 4
 """The layout this code writes. Raise it with a step in MIGRATIONS."""
 
 
@@ -80,5 +80,13 @@ MIGRATIONS: Mapping[int, Migration] = {
         statements=("UPDATE cached_market_data SET state = 'agreed' WHERE state IS NULL",),
         loosened={"cached_market_data": ("price_usd", "spread_pct", "provider")},
         keys={"news_articles": {"article_key": "key_of_article(url)"}},
+    ),
+    4: Migration(
+        "who said a row is in the column source of every table",
+        fills=(
+            "UPDATE funding_rates SET source = exchange WHERE source IS NULL",
+            "UPDATE open_interest SET source = exchange WHERE source IS NULL",
+            "UPDATE cached_ohlc SET source = provider WHERE source IS NULL",
+        ),
     ),
 }

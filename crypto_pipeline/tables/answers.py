@@ -1,0 +1,512 @@
+"""Ready answers: what analysts compute from the tables, each a view or a macro.
+
+Owns: their SQL, their columns with units, and what is true of every row of each.
+Returns are of agreed bars, so that no single source's slip moves them; a bar without a price gives
+none. Volatility is for a year of 365 days. "now" is the moment of the query.
+"""
+
+from crypto_pipeline.tables.views import View, ViewColumn
+
+RECENT = "INTERVAL 30 MINUTE"
+"""How old a price may be that is compared with others."""
+
+LATELY = "INTERVAL 2 HOUR"
+"""The same of what is collected every quarter of an hour."""
+
+NEAR = 0.05
+"""A venue further than this from the agreed price is no opportunity, but wrong or another coin."""
+
+HOURS_OF_YEAR = 365 * 24
+
+SCALE = 1.4826
+"""Times this the median distance from the median is a standard deviation, of normal chance."""
+
+UNUSUAL = 6.0
+"""An hour's return so many deviations from the usual one is an anomaly."""
+
+
+def _column(name: str, meaning: str, unit: str | None = None) -> ViewColumn:
+    return ViewColumn(name, meaning, unit=unit)
+
+
+SYMBOL = _column("symbol", "Canonical ticker")
+VOICES = _column("voices", "The fewest independent voices behind it: 1 is one voice's word")
+
+_RETURNS = """
+    SELECT symbol, timestamp, close, voices, prices,
+        close / lag(close) OVER bars - 1 AS r, ln(close / lag(close) OVER bars) AS log_r
+    FROM agreed_bars WHERE interval = '{}' AND timestamp > now() - INTERVAL {} DAY
+    WINDOW bars AS (PARTITION BY symbol ORDER BY timestamp)"""
+
+DAILY_RETURNS = View(
+    "daily_returns",
+    "The return of each coin on each day, from one close to the next, UTC.",
+    (
+        SYMBOL,
+        _column("day", "Start of the day"),
+        _column("close_usd", "Last agreed price", "USD"),
+        _column("return_pct", "Change since the close of the day before", "%"),
+        _column("log_return", "Natural logarithm of the ratio of the two"),
+        VOICES,
+    ),
+    "(SELECT symbol, timestamp AS day, close AS close_usd, voices, "
+    "(close / lag(close) OVER days - 1) * 100 AS return_pct, "
+    "ln(close / lag(close) OVER days) AS log_return "
+    "FROM agreed_bars WHERE interval = '1d' "
+    "WINDOW days AS (PARTITION BY symbol ORDER BY timestamp))",
+    check="return_pct IS NULL OR return_pct > -100",
+)
+
+_REALISED = (
+    f"100 * sqrt({HOURS_OF_YEAR} * avg(log_r * log_r) "
+    "FILTER (timestamp > now() - INTERVAL {} DAY)) AS realised_{}d_pct"
+)
+
+VOLATILITY = View(
+    "volatility",
+    "How much each coin's price moves, for a year: realised, from the hourly returns of the agreed "
+    "price, and Parkinson's, from the highs and lows of the venues' hourly candles.",
+    (
+        SYMBOL,
+        _column("realised_1d_pct", "Of the last day", "% a year"),
+        _column("realised_7d_pct", "Of the last 7 days", "% a year"),
+        _column("realised_30d_pct", "Of the last 30 days", "% a year"),
+        _column("parkinson_30d_pct", "Of the last 30 days, by Parkinson", "% a year"),
+        _column("hours", "Hourly returns of the last 30 days that went into it"),
+        _column("candles", "Hourly candles of the last 30 days that went into it"),
+        VOICES,
+    ),
+    f"""(
+    WITH hourly AS ({_RETURNS.format("1h", 30)}),
+    realised AS (
+        SELECT symbol, {_REALISED.format(1, 1)}, {_REALISED.format(7, 7)},
+            {_REALISED.format(30, 30)}, count(log_r) AS hours, min(voices) AS voices
+        FROM hourly GROUP BY symbol
+    ),
+    parkinson AS (
+        SELECT symbol, count(*) AS candles,
+            100 * sqrt({HOURS_OF_YEAR} * avg(pow(ln(high / low), 2)) / (4 * ln(2)))
+                AS parkinson_30d_pct
+        FROM cached_ohlc WHERE interval = '1h' AND timestamp > now() - INTERVAL 30 DAY
+        GROUP BY symbol
+    )
+    FROM realised LEFT JOIN parkinson USING (symbol))""",
+    check="realised_30d_pct IS NULL OR realised_30d_pct >= 0",
+)
+
+CORRELATIONS = View(
+    "correlations",
+    "How each coin moves with Bitcoin and with Ether, by the hourly returns of 30 days.",
+    (
+        SYMBOL,
+        _column("corr_btc", "Correlation with BTC, -1 to 1"),
+        _column("beta_btc", "Return for each percent of BTC"),
+        _column("corr_eth", "Correlation with ETH, -1 to 1"),
+        _column("beta_eth", "Return for each percent of ETH"),
+        _column("hours", "Hours with a return of the coin and of BTC"),
+        VOICES,
+    ),
+    f"""(
+    WITH hourly AS ({_RETURNS.format("1h", 30)})
+    SELECT coin.symbol, corr(coin.log_r, btc.log_r) AS corr_btc,
+        regr_slope(coin.log_r, btc.log_r) AS beta_btc,
+        corr(coin.log_r, eth.log_r) AS corr_eth,
+        regr_slope(coin.log_r, eth.log_r) AS beta_eth,
+        count(*) FILTER (coin.log_r IS NOT NULL AND btc.log_r IS NOT NULL) AS hours,
+        min(coin.voices) AS voices
+    FROM hourly AS coin
+    LEFT JOIN (FROM hourly WHERE symbol = 'BTC') AS btc USING (timestamp)
+    LEFT JOIN (FROM hourly WHERE symbol = 'ETH') AS eth USING (timestamp)
+    GROUP BY coin.symbol)""",
+    check="corr_btc IS NULL OR isnan(corr_btc) OR abs(corr_btc) <= 1 + 1e-9",
+)
+
+
+def _before(hours: int) -> str:
+    """The last agreed price of the hour that ended so many hours ago, as a column."""
+    return (
+        f"arg_max(price_usd, timestamp) FILTER (timestamp <= now() - INTERVAL {hours} HOUR "
+        f"AND timestamp > now() - INTERVAL {hours + 1} HOUR) AS usd_{hours}h"
+    )
+
+
+TOP_MOVERS = View(
+    "top_movers",
+    "How far each agreed price is from what it was an hour, a day and a week ago; the largest "
+    "moves of a day first.",
+    (
+        SYMBOL,
+        _column("name", "The coin's name"),
+        _column("price_usd", "Agreed price now", "USD"),
+        _column("change_1h_pct", "Change within an hour", "%"),
+        _column("change_24h_pct", "Change within a day", "%"),
+        _column("change_7d_pct", "Change within a week", "%"),
+        _column("volume_24h", "As in cached_market_data", "USD"),
+        VOICES,
+    ),
+    f"""(
+    WITH past AS (
+        SELECT symbol, {_before(1)}, {_before(24)}, {_before(168)}
+        FROM agreed_prices WHERE timestamp > now() - INTERVAL 169 HOUR GROUP BY symbol
+    )
+    SELECT symbol, name, price_usd, volume_24h, voices,
+        (price_usd / usd_1h - 1) * 100 AS change_1h_pct,
+        (price_usd / usd_24h - 1) * 100 AS change_24h_pct,
+        (price_usd / usd_168h - 1) * 100 AS change_7d_pct
+    FROM cached_market_data LEFT JOIN past USING (symbol) WHERE price_usd IS NOT NULL
+    ORDER BY abs(change_24h_pct) DESC NULLS LAST, symbol)""",
+    check="price_usd > 0",
+)
+
+_VENUES = f"""
+    SELECT symbol, source, price_usd, volume_24h FROM market_prices
+    WHERE timestamp > now() - {RECENT} AND market_cap IS NULL AND abstains IS NULL
+    QUALIFY row_number() OVER (
+        PARTITION BY symbol, source
+        ORDER BY timestamp DESC, volume_24h DESC NULLS LAST, source_id, quote) = 1"""
+"""What each venue says of each coin, on its busiest pair."""
+
+VENUE_SPREADS = View(
+    "venue_spreads",
+    "Where a coin is cheapest and where dearest now, and what is left of the difference after a "
+    "fee on both sides. Venues far from the agreed price are left out. Nothing is said of depth, "
+    "transfers and whether withdrawals are open: a difference that lasts has its reason there.",
+    (
+        SYMBOL,
+        _column("buy_at", "The cheapest venue"),
+        _column("buy_usd", "Its price", "USD"),
+        _column("sell_at", "The dearest venue"),
+        _column("sell_usd", "Its price", "USD"),
+        _column("gap_pct", "Difference before fees", "%"),
+        _column("after_fees_pct", "Difference after them", "%"),
+        _column("venues", "How many venues were compared"),
+    ),
+    f"""(
+    SELECT symbol, arg_min(source, (venue.price_usd, source)) AS buy_at,
+        min(venue.price_usd) AS buy_usd,
+        arg_max(source, (venue.price_usd, source)) AS sell_at, max(venue.price_usd) AS sell_usd,
+        (sell_usd / buy_usd - 1) * 100 AS gap_pct,
+        (sell_usd * (1 - fee_pct / 100) / (buy_usd * (1 + fee_pct / 100)) - 1) * 100
+            AS after_fees_pct,
+        count(*) AS venues
+    FROM ({_VENUES}) AS venue JOIN cached_market_data AS agreed USING (symbol)
+    WHERE abs(venue.price_usd / agreed.price_usd - 1) <= {NEAR}
+    GROUP BY symbol HAVING venues > 1
+    ORDER BY after_fees_pct DESC, symbol)""",
+    {"fee_pct": "what a venue takes of a trade in percent, such as 0.1"},
+    check="gap_pct >= 0 AND after_fees_pct <= gap_pct",
+)
+
+VENUE_SHARES = View(
+    "venue_shares",
+    "How much each venue trades in a day against dollars and dollar coins, by its own word, and "
+    "its share of all. Venues that report false volumes are not found out here.",
+    (
+        _column("source", "The venue"),
+        _column("volume_24h", "All pairs that vote together", "USD"),
+        _column("share_pct", "Share of all venues", "%"),
+        _column("coins", "Coins it trades"),
+    ),
+    f"""(
+    SELECT source, sum(volume_24h) AS volume_24h, count(DISTINCT symbol) AS coins,
+        100 * sum(volume_24h) / sum(sum(volume_24h)) OVER () AS share_pct
+    FROM (
+        FROM market_prices
+        WHERE timestamp > now() - {RECENT} AND market_cap IS NULL AND abstains IS NULL
+        QUALIFY row_number() OVER (
+            PARTITION BY source, source_id, quote ORDER BY timestamp DESC) = 1)
+    GROUP BY source HAVING sum(volume_24h) > 0 ORDER BY share_pct DESC, source)""",
+    check="share_pct BETWEEN 0 AND 100 + 1e-9",
+)
+
+_LAST_OF = """
+    FROM {0} WHERE timestamp > now() - INTERVAL 2 HOUR
+    QUALIFY row_number() OVER (PARTITION BY source, source_id ORDER BY timestamp DESC) = 1"""
+"""The last row of each contract at each exchange."""
+
+FUNDING_ANNUALISED = View(
+    "funding_annualised",
+    "What it costs to hold a perpetual swap for a year at its present rate, by exchange. Contracts "
+    "whose interval the exchange does not say are left out.",
+    (
+        SYMBOL,
+        _column("source", "The exchange"),
+        _column("source_id", "Its name of the contract"),
+        _column("rate", "Funding rate, a fraction per interval"),
+        _column("interval_hours", "How often it is paid", "hours"),
+        _column("annual_pct", "The long side pays the short side so much", "% a year"),
+        _column("rate_kind", "Whether the rate still moves until it is paid"),
+        _column("timestamp", "When it was observed"),
+    ),
+    f"""(
+    SELECT *, rate * {HOURS_OF_YEAR} / interval_hours * 100 AS annual_pct
+    FROM ({_LAST_OF.format("funding_rates")}) WHERE interval_hours IS NOT NULL)""",
+    check="sign(annual_pct) = sign(rate)",
+)
+
+FUNDING_PAIRS = View(
+    "funding_pairs",
+    "Where a coin is held long at the least cost, or the most gain, and where short: the best pair "
+    "of exchanges for each coin, before fees.",
+    (
+        SYMBOL,
+        _column("long_at", "The exchange with the lowest rate"),
+        _column("long_pct", "Its rate", "% a year"),
+        _column("short_at", "The exchange with the highest rate"),
+        _column("short_pct", "Its rate", "% a year"),
+        _column("gain_pct", "What the pair earns at these rates", "% a year"),
+        _column("exchanges", "How many exchanges were compared"),
+    ),
+    """(
+    SELECT symbol, arg_min(source, (annual_pct, source)) AS long_at, min(annual_pct) AS long_pct,
+        arg_max(source, (annual_pct, source)) AS short_at, max(annual_pct) AS short_pct,
+        max(annual_pct) - min(annual_pct) AS gain_pct, count(DISTINCT source) AS exchanges
+    FROM funding_annualised GROUP BY symbol HAVING exchanges > 1
+    ORDER BY gain_pct DESC, symbol)""",
+    check="gain_pct >= 0",
+)
+
+BASIS = View(
+    "basis",
+    "How far the mark price of each perpetual swap is from the agreed spot price. Marks are in the "
+    "contract's quote, which counts as dollars at par.",
+    (
+        SYMBOL,
+        _column("source", "The exchange"),
+        _column("source_id", "Its name of the contract"),
+        _column("mark_price", "Mark price of one coin", "quote"),
+        _column("spot_usd", "Agreed price", "USD"),
+        _column("basis_pct", "Mark over spot, minus one", "%"),
+        VOICES,
+    ),
+    f"""(
+    SELECT swap.symbol, source, source_id, mark_price, price_usd AS spot_usd,
+        (mark_price / price_usd - 1) * 100 AS basis_pct, voices
+    FROM ({_LAST_OF.format("funding_rates")}) AS swap JOIN cached_market_data USING (symbol)
+    WHERE mark_price IS NOT NULL AND price_usd IS NOT NULL)""",
+    check="basis_pct > -100",
+)
+
+OPEN_INTEREST_BY_COIN = View(
+    "open_interest_by_coin",
+    "What is open in perpetual swaps of each coin, over all exchanges that say it.",
+    (
+        SYMBOL,
+        _column("open_interest_usd", "Open positions, one side counted", "USD"),
+        _column("exchanges", "How many exchanges say so"),
+        _column("largest", "The exchange with the most"),
+        _column("largest_share_pct", "Its share", "%"),
+    ),
+    f"""(
+    WITH last AS (
+        SELECT contract.symbol, source,
+            coalesce(open_interest_usd, open_interest * price_usd) AS usd
+        FROM ({_LAST_OF.format("open_interest")}) AS contract
+        LEFT JOIN cached_market_data USING (symbol)
+    ),
+    by_exchange AS (
+        SELECT symbol, source, sum(usd) AS usd FROM last WHERE usd IS NOT NULL GROUP BY ALL
+    )
+    SELECT symbol, sum(usd) AS open_interest_usd, count(*) AS exchanges,
+        arg_max(source, (usd, source)) AS largest,
+        100 * max(usd) / nullif(sum(usd), 0) AS largest_share_pct
+    FROM by_exchange GROUP BY symbol ORDER BY open_interest_usd DESC, symbol)""",
+    check="largest_share_pct IS NULL OR largest_share_pct BETWEEN 0 AND 100 + 1e-9",
+)
+
+STABLECOIN_FLOWS = View(
+    "stablecoin_flows",
+    "How much of each stablecoin came into the world on each day: the change of what circulates "
+    "from the last word of one day to that of the next, the median over sources.",
+    (
+        _column("day", "Start of the day, UTC"),
+        SYMBOL,
+        _column("circulating_usd", "What circulates at its end", "USD"),
+        _column("flow_usd", "More, or less, than the day before", "USD"),
+        _column("sources", "How many sources say both days"),
+    ),
+    """(
+    WITH daily AS (
+        SELECT date_trunc('day', timestamp) AS day, symbol, source, source_id,
+            arg_max(circulating_usd, timestamp) AS usd
+        FROM stablecoin_supply WHERE circulating_usd IS NOT NULL GROUP BY ALL
+    )
+    SELECT day, today.symbol, median(today.usd) AS circulating_usd,
+        median(today.usd - before.usd) AS flow_usd, count(before.usd) AS sources
+    FROM daily AS today LEFT JOIN (
+        SELECT * REPLACE (day + INTERVAL 1 DAY AS day) FROM daily
+    ) AS before USING (day, symbol, source, source_id)
+    GROUP BY day, today.symbol ORDER BY day DESC, abs(flow_usd) DESC NULLS LAST, today.symbol)""",
+    check="circulating_usd >= 0",
+)
+
+
+def _tvl_before(days: int) -> str:
+    """The last value of the day that ended so many days ago, as a column."""
+    return (
+        f"arg_max(tvl_usd, timestamp) FILTER (timestamp <= now() - INTERVAL {days} DAY "
+        f"AND timestamp > now() - INTERVAL {days + 1} DAY) AS usd_{days}d"
+    )
+
+
+TVL_CHANGES = View(
+    "tvl_changes",
+    "What is locked in each chain and protocol now, and how much more or less than a day and a "
+    "week ago, by the same source.",
+    (
+        _column("source", "Who said so"),
+        _column("scope", "chain or protocol"),
+        _column("name", "Which one"),
+        _column("tvl_usd", "Locked now", "USD"),
+        _column("change_1d_pct", "Change within a day", "%"),
+        _column("change_7d_pct", "Change within a week", "%"),
+        _column("timestamp", "When it was observed"),
+    ),
+    f"""(
+    SELECT source, scope, last(name ORDER BY timestamp) AS name,
+        arg_max(tvl_usd, timestamp) AS tvl_usd,
+        {_tvl_before(1)}, {_tvl_before(7)}, max(timestamp) AS timestamp,
+        (arg_max(tvl_usd, timestamp) / nullif(usd_1d, 0) - 1) * 100 AS change_1d_pct,
+        (arg_max(tvl_usd, timestamp) / nullif(usd_7d, 0) - 1) * 100 AS change_7d_pct
+    FROM defi_tvl WHERE timestamp > now() - INTERVAL 8 DAY
+    GROUP BY source, scope, source_id HAVING max(timestamp) > now() - INTERVAL 1 DAY
+    ORDER BY tvl_usd DESC, source, name)""",
+    check="tvl_usd >= 0",
+)
+
+GAS_BY_HOUR = View(
+    "gas_by_hour",
+    "What a transaction cost on each chain in each hour: the median of what sources called the "
+    "standard price.",
+    (
+        _column("hour", "Start of the hour, UTC"),
+        _column("blockchain", "The chain"),
+        _column("unit", "Unit of the prices"),
+        _column("standard", "Median of the standard prices", "see unit"),
+        _column("lowest", "The lowest of them", "see unit"),
+        _column("highest", "The highest of them", "see unit"),
+        _column("sources", "How many sources said so"),
+    ),
+    """(
+    SELECT date_trunc('hour', timestamp) AS hour, blockchain, unit, median(price) AS standard,
+        min(price) AS lowest, max(price) AS highest, count(DISTINCT source) AS sources
+    FROM (
+        SELECT *, coalesce(standard_gas_price, gas_price_gwei) AS price FROM gas_prices
+    ) WHERE price IS NOT NULL GROUP BY ALL ORDER BY hour DESC, blockchain, unit)""",
+    check="standard BETWEEN lowest AND highest",
+)
+
+WHALE_FLOWS = View(
+    "whale_flows",
+    "Large transfers by chain, coin and day.",
+    (
+        _column("day", "Start of the day, UTC"),
+        _column("blockchain", "The chain"),
+        SYMBOL,
+        _column("transfers", "How many transfers"),
+        _column("amount", "All of them together", "coins"),
+        _column("amount_usd", "Those whose worth is known, together", "USD"),
+        _column("largest_usd", "The largest of these", "USD"),
+    ),
+    """(
+    SELECT date_trunc('day', timestamp) AS day, blockchain, symbol, count(*) AS transfers,
+        sum(amount) AS amount, sum(amount_usd) AS amount_usd, max(amount_usd) AS largest_usd
+    FROM whale_transactions GROUP BY ALL
+    ORDER BY day DESC, amount_usd DESC NULLS LAST, blockchain, symbol)""",
+    check="largest_usd IS NULL OR largest_usd <= amount_usd * (1 + 1e-9)",
+)
+
+FEAR_AND_GREED = View(
+    "fear_and_greed",
+    "The fear and greed index of each day, the median over sources, beside Bitcoin's return on "
+    "that day and on the next.",
+    (
+        _column("day", "Start of the day, UTC"),
+        _column("fear_greed", "0 is extreme fear, 100 extreme greed"),
+        _column("sources", "How many sources said so"),
+        _column("btc_return_pct", "Bitcoin's return on the day", "%"),
+        _column("btc_next_return_pct", "and on the day after", "%"),
+    ),
+    """(
+    WITH mood AS (
+        SELECT date_trunc('day', timestamp) AS day, median(value) AS fear_greed,
+            count(*) AS sources
+        FROM (
+            SELECT source, date_trunc('day', timestamp) AS timestamp,
+                arg_max(value, timestamp) AS value
+            FROM sentiment_metrics WHERE metric_name = 'fear_greed_index' AND symbol IS NULL
+            GROUP BY ALL)
+        GROUP BY ALL
+    ),
+    btc AS (
+        SELECT day, return_pct, lead(return_pct) OVER (ORDER BY day) AS next
+        FROM daily_returns WHERE symbol = 'BTC'
+    )
+    SELECT day, fear_greed, sources, return_pct AS btc_return_pct, next AS btc_next_return_pct
+    FROM mood LEFT JOIN btc USING (day) ORDER BY day DESC)""",
+    check="fear_greed BETWEEN 0 AND 100",
+)
+
+ANOMALIES = View(
+    "anomalies",
+    "Hours of the last day in which a coin's return was far from what is usual for it in a week, "
+    "measured by the median and the median distance from it, and what may be behind it.",
+    (
+        SYMBOL,
+        _column("hour", "Start of the hour, UTC"),
+        _column("return_pct", "Its return", "%"),
+        _column("score", "How many usual deviations that is from the median"),
+        _column(
+            "cause",
+            "voices: half of its voices fell silent; gap: nothing was collected in the hour "
+            "before; market: Bitcoin's hour was unusual too; coin: none of these",
+        ),
+        VOICES,
+    ),
+    f"""(
+    WITH hourly AS (
+        SELECT *, lag(collected) OVER bars AS after_collected
+        FROM (SELECT r.*, collected FROM ({_RETURNS.format("1h", 7)}) AS r
+            JOIN agreed_bars AS b USING (symbol, timestamp) WHERE b.interval = '1h')
+        WINDOW bars AS (PARTITION BY symbol ORDER BY timestamp)
+    ),
+    usual AS (
+        SELECT symbol, median(log_r) AS middle, mad(log_r) * {SCALE} AS deviation,
+            median(voices) AS usual_voices
+        FROM hourly GROUP BY symbol
+    ),
+    scored AS (
+        SELECT symbol, timestamp AS hour, r * 100 AS return_pct,
+            (log_r - middle) / nullif(deviation, 0) AS score, voices, usual_voices, after_collected
+        FROM hourly JOIN usual USING (symbol) WHERE log_r IS NOT NULL
+    )
+    SELECT symbol, hour, scored.return_pct, scored.score, scored.voices,
+        CASE WHEN 2 * scored.voices < scored.usual_voices THEN 'voices'
+             WHEN NOT scored.after_collected THEN 'gap'
+             WHEN symbol <> 'BTC' AND abs(btc.score) >= {UNUSUAL} THEN 'market'
+             ELSE 'coin' END AS cause
+    FROM scored LEFT JOIN (SELECT hour, score FROM scored WHERE symbol = 'BTC') AS btc USING (hour)
+    WHERE abs(scored.score) >= {UNUSUAL} AND hour > now() - INTERVAL 1 DAY
+    ORDER BY abs(scored.score) DESC, symbol)""",
+    check=f"abs(score) >= {UNUSUAL}",
+)
+
+ANSWERS: tuple[View, ...] = (
+    DAILY_RETURNS,
+    VOLATILITY,
+    CORRELATIONS,
+    TOP_MOVERS,
+    VENUE_SPREADS,
+    VENUE_SHARES,
+    FUNDING_ANNUALISED,
+    FUNDING_PAIRS,
+    BASIS,
+    OPEN_INTEREST_BY_COIN,
+    STABLECOIN_FLOWS,
+    TVL_CHANGES,
+    GAS_BY_HOUR,
+    WHALE_FLOWS,
+    FEAR_AND_GREED,
+    ANOMALIES,
+)
+"""Every answer; each may ask those before it."""
