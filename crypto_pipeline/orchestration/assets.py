@@ -16,7 +16,7 @@ from crypto_pipeline.collection.results import Collection, Progress, Result, ski
 from crypto_pipeline.groups import BOTH, CollectionType
 from crypto_pipeline.monitoring.dagster_instance import run_id_of, without_remark_on_outputs
 from crypto_pipeline.orchestration.resources import WarehouseResource
-from crypto_pipeline.tables import DATA, CachedMarketData, MarketPrice, Row, of_group
+from crypto_pipeline.tables import DATA, Row, of_group
 from crypto_pipeline.warehouse import Warehouse, WarehouseError
 
 STEP = "collect"
@@ -44,11 +44,11 @@ def spec(model: type[Row]) -> dg.AssetSpec:
     columns = ", ".join(table.column_names[:6])
     return dg.AssetSpec(
         table.name,
-        deps=[MarketPrice.table.name] if model is CachedMarketData else [],
+        deps=table.computed_from,
         description=table.description,
         group_name=group.name,
         owners=["team:crypto_pipeline"],
-        kinds={"duckdb", "api"} if model is not CachedMarketData else {"duckdb", "sql"},
+        kinds={"duckdb", "sql" if table.computed_from else "api"},
         tags={"cadence": f"{group.beat.seconds // 60}m", "write": table.write},
         freshness_policy=dg.FreshnessPolicy.time_window(
             fail_window=group.stale, warn_window=group.fresh
@@ -204,7 +204,7 @@ def report(model: type[Row], collection: Collection, *, with_check: bool = True)
     idle = not asked and any(r.not_due for r in fed)
     waiting = collection.receipt.spooled
     alive = bool(answered) or idle
-    if model is CachedMarketData:
+    if model.table.computed_from:
         alive = waiting or idle or collection.receipt.of(table) > 0
     metadata = _metadata(model, collection, fed)
     passed, verdict = _judge(model, collection, fed)
@@ -223,8 +223,9 @@ def report(model: type[Row], collection: Collection, *, with_check: bool = True)
 
 
 def _feeding(model: type[Row], collection: Collection) -> list[Result]:
-    source = MarketPrice if model is CachedMarketData else model
-    return collection.of(source.table.name)
+    """What the endpoints of a table brought, or of those that it is computed from."""
+    fed_by = model.table.computed_from or (model.table.name,)
+    return [result for table in fed_by for result in collection.of(table)]
 
 
 def _judge(model: type[Row], collection: Collection, fed: list[Result]) -> tuple[bool, str]:
@@ -236,9 +237,9 @@ def _judge(model: type[Row], collection: Collection, fed: list[Result]) -> tuple
     asked = [r for r in fed if r.asked]
     answered = [r for r in asked if r.good]
     rows, rejects = sum(len(r.rows) for r in fed), sum(len(r.rejects) for r in fed)
-    agreed = collection.receipt.of(CachedMarketData.table.name)
-    if model is CachedMarketData and (agreed or answered or not fed):
-        return agreed > 0, f"{agreed} coins agreed, {rows} prices came"
+    agreed = collection.receipt.of(table)
+    if model.table.computed_from and (agreed or answered or not fed):
+        return agreed > 0, f"{agreed} agreed, {rows} rows came"
     if not asked:
         reasons = "; ".join(skip_counts(fed)) or "no endpoint feeds it"
         return any(r.not_due for r in fed) or not fed, f"nobody was asked: {reasons}"

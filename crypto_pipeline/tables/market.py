@@ -102,7 +102,14 @@ class RejectedVoice(Struct):
     why: Rejection = column(words_of(Rejection))
 
 
-class CachedMarketData(Row, table="cached_market_data", group=UI, write="replace", key=("symbol",)):
+class CachedMarketData(
+    Row,
+    table="cached_market_data",
+    group=UI,
+    write="replace",
+    key=("symbol",),
+    computed_from=("market_prices",),
+):
     """The latest agreed view of a coin: the median over sources, the others rejected and named.
 
     A source speaks once per ticker, with its biggest coin of that name on its busiest pair; sources

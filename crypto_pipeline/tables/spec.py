@@ -139,7 +139,8 @@ class Column:
 class Table:
     """What a table is, apart from its columns: key, how rows are written, and for how long they are
     kept (None: for ever). collected_in: the group it is collected with, None for what the pipeline
-    keeps about itself. zeros: a row may say nothing but zeros; elsewhere an answer of such rows
+    keeps about itself. computed_from: the tables that the warehouse makes it of, when no source
+    feeds it. zeros: a row may say nothing but zeros; elsewhere an answer of such rows
     alone is none."""
 
     name: str
@@ -152,6 +153,7 @@ class Table:
     universe: bool
     any_of: tuple[str, ...]
     zeros: bool
+    computed_from: tuple[str, ...]
     columns: tuple[Column, ...]
     description: str
 
@@ -214,6 +216,7 @@ class Row(BaseModel):
         universe: bool = False,
         any_of: tuple[str, ...] = (),
         zeros: bool = False,
+        computed_from: tuple[str, ...] = (),
     ) -> None:
         cls.table = Table(
             name=table,
@@ -226,6 +229,7 @@ class Row(BaseModel):
             universe=universe,
             any_of=any_of,
             zeros=zeros,
+            computed_from=computed_from,
             columns=tuple(_columns(table, cls.model_fields)),
             description=" ".join((cls.__doc__ or "").split()),
         )
