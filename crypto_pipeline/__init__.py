@@ -54,6 +54,7 @@ tables         every table as a row model: the only place where a column is decl
   spec         the vocabulary: a row model, its columns, and what follows from them
   outcomes     the words for how an endpoint ends, and why one is not asked
   market       prices, the agreed view, candles, totals and trends
+  fiat         what coins cost in other currencies, and what a dollar costs in them
   derivatives  perpetual swaps: funding and open interest
   chain        gas, statistics, whales, value locked, stablecoins
   news         articles and measures of mood
@@ -82,6 +83,7 @@ warehouse      the DuckDB file: the only package that knows duckdb
   memory       what one collection tells the next, in the file and in a note beside it
   queries      what is asked of the file: by alerts, status and the budget
   agreed_view  the SQL of the agreed view over all sources
+  fiat_view    the SQL of the rates of other currencies
   witness      what was stored last, held against what is said now
   load         rows into tables, one transaction a collection
   spool        collections that wait on disk

@@ -53,7 +53,8 @@ def of_layout(number: int, warehouse: Warehouse) -> Warehouse:
 
 def rows(warehouse: Warehouse) -> dict[str, int]:
     names = [n for n in TABLES if n not in ("schema_migrations", "coins", "agreed_ranges")]
-    return {name: count(warehouse, name) for name in names}
+    here = {n for (n,) in warehouse.query("SELECT table_name FROM duckdb_tables()")}
+    return {name: count(warehouse, name) if name in here else 0 for name in names}
 
 
 @pytest.mark.parametrize("number", range(1, VERSION))

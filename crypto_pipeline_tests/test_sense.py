@@ -93,7 +93,7 @@ def test_every_time_of_a_source_has_a_window() -> None:
         for c in model.table.columns
         if c.type == "TIMESTAMPTZ" and c.fill is None and c.within is None
     ]
-    computed = {"cached_market_data.fetched_at"}
+    computed = {"cached_market_data.fetched_at", "fiat_rates.timestamp"}
     assert set(lacking) <= computed
 
 

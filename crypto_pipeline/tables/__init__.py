@@ -13,6 +13,7 @@ from crypto_pipeline.tables.chain import (
     WhaleTransaction,
 )
 from crypto_pipeline.tables.derivatives import FundingRate, OpenInterest
+from crypto_pipeline.tables.fiat import FiatQuote, FiatRate
 from crypto_pipeline.tables.management import (
     Coin,
     ConnectionAttempt,
@@ -53,6 +54,8 @@ from crypto_pipeline.tables.worker import (
 DATA: tuple[type[Row], ...] = (
     MarketPrice,
     CachedMarketData,
+    FiatQuote,
+    FiatRate,
     GasPrice,
     SentimentMetric,
     Candle,
@@ -118,6 +121,8 @@ __all__ = [
     "DataCollection",
     "DefiTvl",
     "FailureLog",
+    "FiatQuote",
+    "FiatRate",
     "FundingRate",
     "GasPrice",
     "GlobalMarket",

@@ -6,6 +6,7 @@ Owns: each column of a view, once: its name, what it means, the SQL that compute
 from dataclasses import dataclass
 
 from crypto_pipeline.groups import BOTH, GROUPS
+from crypto_pipeline.tables.fiat import FiatRate
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,7 +20,7 @@ class ViewColumn:
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """One view of the warehouse over one table."""
+    """One view of the warehouse over one table, or over a query in brackets."""
 
     name: str
     description: str
@@ -138,5 +139,42 @@ WORKER_STATS = View(
     ),
 )
 
-VIEWS: tuple[View, ...] = (WORKER_STATUS, WORKER_STATS)
+_NEWEST_RATES = """(
+    SELECT * FROM fiat_rates
+    WHERE timestamp <= now() AND timestamp > (
+        SELECT max(timestamp) - INTERVAL 1 DAY FROM fiat_rates WHERE timestamp <= now())
+    QUALIFY row_number() OVER (PARTITION BY currency ORDER BY timestamp DESC) = 1
+)"""
+"""The last row of each currency. Only the last day of the history is read for it."""
+
+LATEST_FIAT_RATES = View(
+    "latest_fiat_rates",
+    "The newest row of each currency in fiat_rates, of the last day before the newest of all.",
+    _NEWEST_RATES,
+    tuple(
+        ViewColumn(c.name, f"{c.description} [{c.unit}]" if c.unit else c.description, c.name)
+        for c in FiatRate.table.columns
+    ),
+)
+
+LOCAL_PRICES = View(
+    "local_prices",
+    "Every agreed price in every currency that has a rate: the price in dollars times the units of "
+    "the currency per dollar. Where the state is single, nothing confirms the rate.",
+    f"(SELECT * FROM cached_market_data WHERE price_usd IS NOT NULL) AS coin "
+    f"CROSS JOIN (SELECT * FROM {_NEWEST_RATES} WHERE per_usd IS NOT NULL) AS rate",
+    (
+        ViewColumn("symbol", "Canonical ticker", "coin.symbol"),
+        ViewColumn("currency", "ISO 4217 code; IRT is the Iranian toman", "rate.currency"),
+        ViewColumn("price", "Price of one coin in the currency", "coin.price_usd * rate.per_usd"),
+        ViewColumn("price_usd", "Agreed price of one coin [USD]", "coin.price_usd"),
+        ViewColumn("per_usd", "Units of the currency for one US dollar", "rate.per_usd"),
+        ViewColumn("state", "Whether the rate is agreed, or of a single voice", "rate.state"),
+        ViewColumn("voices", "How many independent voices agreed on the rate", "rate.voices"),
+        ViewColumn("priced_at", "When the newest of the agreeing prices came", "coin.fetched_at"),
+        ViewColumn("rated_at", "When the newest of the agreeing quotes came", "rate.timestamp"),
+    ),
+)
+
+VIEWS: tuple[View, ...] = (WORKER_STATUS, WORKER_STATS, LATEST_FIAT_RATES, LOCAL_PRICES)
 """Every view, in the order of the reference."""

@@ -18,6 +18,8 @@ from crypto_pipeline.tables import (
     CachedMarketData,
     Coin,
     DataCollection,
+    FiatQuote,
+    FiatRate,
     MarketPrice,
     RateLimitUsage,
     Row,
@@ -25,6 +27,7 @@ from crypto_pipeline.tables import (
     WorkerRun,
 )
 from crypto_pipeline.tables.spec import Column
+from crypto_pipeline.warehouse import fiat_view
 from crypto_pipeline.warehouse.agreed_view import IDENTIFY, STATEMENTS
 from crypto_pipeline.warehouse.errors import WarehouseError
 from crypto_pipeline.warehouse.layout import migrate, with_keys
@@ -153,7 +156,7 @@ def _write_collection(
     agree_at: datetime | None,
 ) -> None:
     """The account comes after the rows, since it tells how many were new; then what is computed
-    from the prices."""
+    from the prices, and from the quotes in other currencies."""
     account = DataCollection.table.name
     for name, relation in staged.items():
         if name != account:
@@ -174,6 +177,8 @@ def _write_collection(
         ).fetchone()
         agree_at = newest[0] if newest and newest[0] else agree_at
         receipt.stored[CachedMarketData.table.name] = _agree(connection, agree_at)
+    if FiatQuote.table.name in staged:
+        receipt.stored[FiatRate.table.name] = _rate(connection)
 
 
 def load_rows(connection: Connection, staged: Mapping[str, str]) -> None:
@@ -259,6 +264,21 @@ def _agree(connection: Connection, at: datetime) -> dict[str, int]:
     connection.execute("RESET threads")  # these statements are not small
     for statement in STATEMENTS:
         written = connection.execute(statement.replace("$now", literal(at))).fetchone()
+    return {"": int(written[0]) if written else 0}
+
+
+def _rate(connection: Connection) -> dict[str, int]:
+    """Add the rates that follow from the quotes just written, as of their own time: a collection
+    out of the spool says what a dollar cost then. The last statement tells how many there are."""
+    newest = connection.execute(
+        f"SELECT max(timestamp), any_value(collection_id) FROM stage_{FiatQuote.table.name}"
+    ).fetchone()
+    if not newest or newest[0] is None:  # all of them were refused
+        return {}
+    at, collection = map(literal, newest)
+    for statement in fiat_view.STATEMENTS:
+        filled = statement.replace("$now", at).replace("$collection", collection)
+        written = connection.execute(filled).fetchone()
     return {"": int(written[0]) if written else 0}
 
 
