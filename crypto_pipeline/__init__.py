@@ -28,6 +28,8 @@ universe    the coins that are kept
 voice       what one source says of a coin in the agreed view
 cluster     voices of a coin near one another; one of them wins, or the coin is disputed
 witness     what stands by a cluster and is no voice: market caps, candles, marks, the last price
+fiat quote  what one source trades a dollar coin or bitcoin at in a currency
+fiat rate   what a dollar costs in a currency, as the sources' quotes agree
 market cap  a coin's value: circulating supply times price
 lock        what keeps two processes from one thing at once
 spool       collections that wait on disk because the database could not be written

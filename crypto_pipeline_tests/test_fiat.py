@@ -177,6 +177,35 @@ SCENARIOS = [
         also={"voices": 2},
     ),
     Scenario(
+        "half of the voices are no majority",
+        venues(60_000, 118_000, 119_000, 300_000),
+        None,
+        "disputed",
+        {f"venue_{n}": "disputed" for n in (1, 2, 3, 4)},
+    ),
+    Scenario(
+        "without volumes a venue speaks with its dollar coin",
+        [quote("a", 118_000), quote("a", 150_000 * BTC, base="BTC")],
+        118_000,
+        "single",
+    ),
+    Scenario(
+        "what a venue trades most has no vote",
+        [
+            quote("a", 60_000, volume_24h=1e6, abstains="stale"),
+            quote("a", 118_000 * BTC, base="BTC", volume_24h=1),
+        ],
+        118_000,
+        "single",
+    ),
+    Scenario(
+        "the time and the par of those who agree",
+        [*venues(118_000, 118_200, minute=-29), quote("liar", 1_185_000, base="USDC")],
+        118_100,
+        out={"liar": "tenfold"},
+        also={"at_par": False, "timestamp": NOW - timedelta(minutes=29)},
+    ),
+    Scenario(
         "bitcoin that is traded more",
         [
             quote("a", 150_000, volume_24h=2_000),
@@ -245,9 +274,11 @@ def test_an_agreed_price_of_another_hour_does_not_count(warehouse: Warehouse) ->
 def test_every_collection_with_quotes_adds_a_row_and_others_add_none(warehouse: Warehouse) -> None:
     collect(warehouse, *agreed(), *HONEST)
     assert collect(warehouse, *agreed(5), minute=5).of("fiat_rates") == 0
-    receipt = collect(warehouse, *agreed(15), quote("venue_1", 119_000, 15), minute=15)
+    split = [quote(v, value, 15, currency="TRY") for v, value in (("a", 40), ("b", 60))]
+    receipt = collect(warehouse, *agreed(15), quote("venue_1", 119_000, 15), *split, minute=15)
     assert receipt.of("fiat_rates") == 1
-    found = warehouse.query("SELECT collection_id, per_usd, voices FROM fiat_rates ORDER BY ALL")
+    toman = f"FROM fiat_rates WHERE currency = '{TOMAN}' ORDER BY ALL"
+    found = warehouse.query(f"SELECT collection_id, per_usd, voices {toman}")
     assert found == [("c0", 118_500.0, 3), ("c15", 119_000.0, 3)]
 
 
@@ -256,6 +287,13 @@ def test_a_collection_that_waited_says_what_a_dollar_cost_then(warehouse: Wareho
     collect(warehouse, *(quote(v, 125_000, 60) for v in "ab"), minute=60)
     found = warehouse.query("SELECT collection_id, per_usd, timestamp FROM fiat_rates ORDER BY 1")
     assert found == [("c0", 118_500.0, NOW), ("c60", 125_000.0, NOW + timedelta(minutes=60))]
+
+
+def test_what_a_clock_ahead_of_its_time_wrote_is_not_heard(warehouse: Warehouse) -> None:
+    collect(warehouse, quote("ahead", 60_000, 600), minute=600)
+    collect(warehouse, *agreed(), *HONEST)
+    found = warehouse.query("SELECT per_usd, rejected FROM fiat_rates WHERE collection_id = 'c0'")
+    assert found == [(118_500.0, [])]
 
 
 def test_a_venue_that_goes_over_to_rials_is_refused_by_name(warehouse: Warehouse) -> None:

@@ -84,7 +84,8 @@ def test_every_column_of_a_view_has_its_meaning(view: View, tmp_path: Path) -> N
     assert found == [(c.name, c.meaning) for c in view.columns]
     about = warehouse.query("SELECT comment FROM duckdb_views() WHERE view_name = ?", [view.name])
     assert about == [(view.description,)]
-    assert warehouse.query(f"SELECT count(*) >= 0 FROM {view.name}") == [(True,)]
+    rows = 1 if view.table == "worker_runs" else 0  # what sums up says so of nothing, too
+    assert len(warehouse.query(f"SELECT * FROM {view.name}")) == rows
     section = docs.tables().split(f"### {view.name}\n")[1].split("### ")[0]
     assert all(f"| {c.name} | {c.meaning} |" in section for c in view.columns)
 

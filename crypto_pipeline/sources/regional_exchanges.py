@@ -86,6 +86,7 @@ NOBITEX.endpoint(
     FiatQuote,
     "/market/stats",
     params={"dstCurrency": "rls"},
+    typical_bytes=20_000,
     records=pairs("stats"),
     min_interval=minutes(15),
     row=lambda p: nobitex_price(p, partial(fiat_quote, names={"RLS": RIAL})),
@@ -278,10 +279,10 @@ COINONE = Source(
 
 COINONE.endpoint(
     FiatQuote,
-    "/public/v2/ticker_new/KRW/{each}",
+    "/public/v2/ticker_new/KRW",
+    typical_bytes=25_000,
     min_interval=minutes(15),
-    each={"BTC": {"base": "BTC"}, "USDT": {"base": "USDT"}},
-    repeats={"*.quote_currency": "KRW", "*.target_currency": "{each}"},
+    repeats={"*.quote_currency": "KRW"},
     records="tickers",
     row=lambda t: fiat_quote(
         (t["target_currency"], t["quote_currency"]),
@@ -464,6 +465,7 @@ FOXBIT = Source("foxbit", "https://api.foxbit.com.br", docs="https://docs.foxbit
 FOXBIT.endpoint(
     FiatQuote,
     "/rest/v3/markets/ticker/24hr",
+    typical_bytes=12_000,
     min_interval=minutes(15),
     records="data",
     row=lambda t: fiat_quote(
@@ -681,6 +683,7 @@ BITKUB = Source(
 BITKUB.endpoint(
     FiatQuote,
     "/api/v3/market/ticker",
+    typical_bytes=16_000,
     min_interval=minutes(15),
     row=lambda t: fiat_quote(t["symbol"], t["last"], base_volume=t["base_volume"]),
 )

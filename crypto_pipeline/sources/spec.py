@@ -13,7 +13,7 @@ from typing import Any, Literal
 from urllib.parse import urlsplit
 
 from crypto_pipeline.sources.values import (
-    CODES,
+    CURRENCY_NAMES,
     Maker,
     article,
     fiat_quote,
@@ -248,7 +248,7 @@ class Source:
         path: str,
         *,
         row: Callable[[Any, Maker], Mapping[str, Any] | None],
-        currencies: Mapping[str, str] = CODES,
+        currencies: Mapping[str, str] = CURRENCY_NAMES,
         min_interval: timedelta | None = None,
         **about: Any,
     ) -> None:

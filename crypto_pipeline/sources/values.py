@@ -342,7 +342,7 @@ def ticker(
     }
 
 
-CODES = {code: code for code in CURRENCIES if code != TOMAN}
+CURRENCY_NAMES = {code: code for code in CURRENCIES if code != TOMAN}
 """Currencies as nearly everybody writes them. Not the Iranian ones: one venue writes tomans in the
 way in which another writes rials, so each declares its own."""
 
@@ -354,7 +354,7 @@ def fiat_quote(
     base_volume: Any = None,
     quote_volume: Any = None,
     at: datetime | None = None,
-    names: Mapping[str, str] = CODES,
+    names: Mapping[str, str] = CURRENCY_NAMES,
     **_: Any,
 ) -> dict[str, Any] | None:
     """The fiat_quotes row of what would be a `ticker`; None when it is of another coin or currency.

@@ -29,10 +29,12 @@ TESTS: dict[str, tuple[str, ...]] = {
     "warehouse/upkeep": ("file", "maintenance"),
     "warehouse/load": ("warehouse", "witness", "tables", "migrations"),
     "warehouse/agreed_view": ("agreement", "warehouse"),
+    "warehouse/fiat_view": ("fiat",),
     "collection/extract": ("extract", "rows"),
     "collection/rows": ("rows", "extract"),
     "collection/repeats": ("repeats", "extract"),
     "tables/market": ("rows", "tables"),
+    "tables/fiat": ("fiat", "tables"),
 }
 """The tests that are asked about each module: the quick ones, in the order that finds most."""
 
