@@ -65,6 +65,7 @@ OUTDATED = {
     "fiat_quotes bybit/tickers-0-sample.json": "one inverse contract, no spot market",
     "fiat_quotes bitstamp/tickers-0-sample.json": "no list around it",
     "fiat_quotes bitvavo/tickers-0-sample.json": "only ADA-BTC",
+    "fiat_quotes zebpay/tickers-0-sample.json": "no envelope around it",
     "fiat_quotes bitso/ticker-btc-mxn-2018.json": "one book asked for, an object",
     # Cut on purpose: its whole entries are rows all the same
     "news_articles hard_feeds/handmade-truncated-body.xml": "no end of the feed",

@@ -636,6 +636,17 @@ WAZIRX.markets(
     min_interval=minutes(15),
 )
 
+ZEBPAY = Source("zebpay", "https://sapi.zebpay.com", docs="https://build.zebpay.com/")
+
+ZEBPAY.endpoint(
+    FiatQuote,
+    "/api/v2/market/allTickers",
+    typical_bytes=16_000,
+    min_interval=minutes(15),
+    records="data",
+    row=lambda t: fiat_quote(t["symbol"], t["last"], base_volume=t["vol"]),
+)
+
 INDODAX = Source(
     "indodax",
     "https://indodax.com",
