@@ -28,6 +28,8 @@ universe    the coins that are kept
 voice       what one source says of a coin in the agreed view
 cluster     voices of a coin near one another; one of them wins, or the coin is disputed
 witness     what stands by a cluster and is no voice: market caps, candles, marks, the last price
+fiat quote  what one source trades a dollar coin or bitcoin at in a currency
+fiat rate   what a dollar costs in a currency, as the sources' quotes agree
 market cap  a coin's value: circulating supply times price
 lock        what keeps two processes from one thing at once
 spool       collections that wait on disk because the database could not be written
@@ -54,6 +56,7 @@ tables         every table as a row model: the only place where a column is decl
   spec         the vocabulary: a row model, its columns, and what follows from them
   outcomes     the words for how an endpoint ends, and why one is not asked
   market       prices, the agreed view, candles, totals and trends
+  fiat         what coins cost in other currencies, and what a dollar costs in them
   derivatives  perpetual swaps: funding and open interest
   chain        gas, statistics, whales, value locked, stablecoins
   news         articles and measures of mood
@@ -86,6 +89,7 @@ warehouse      the DuckDB file: the only package that knows duckdb
   pegs         the SQL that measures dollar stablecoins, and turns quotes into dollars
   agreed_view  the SQL of the agreed view over all sources
   agreed_past  the SQL of what is kept of it: prices, and the bars made of them
+  fiat_view    the SQL of the rates of other currencies
   witness      what was stored last, held against what is said now
   load         rows into tables, one transaction a collection
   spool        collections that wait on disk

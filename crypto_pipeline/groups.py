@@ -35,7 +35,7 @@ class Group:
 
 UI = Group(
     name="ui",
-    about="Prices, the agreed view of them, gas and sentiment",
+    about="Prices, the agreed view of them, other currencies, gas and sentiment",
     cron="*/5 * * * *",
     beat=timedelta(minutes=5),
     fresh=timedelta(minutes=12),

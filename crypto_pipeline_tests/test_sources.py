@@ -58,6 +58,15 @@ OUTDATED = {
     "whale_transactions toncenter/v3-transactions.json": "one transaction of no size",
     "whale_transactions trongrid/getnowblock.json": "no transfer of a million TRX",
     "whale_transactions vechain/logs-transfer.json": "no transfer of five million VET",
+    # Trimmed to markets that say nothing of another currency
+    "fiat_quotes kraken/ticker-bcheur-2017.json": "neither a dollar coin nor bitcoin",
+    "fiat_quotes kraken/ticker-xbtusdt.json": "only against a dollar coin",
+    "fiat_quotes okx/tickers-0-sample.json": "only BCD-BTC",
+    "fiat_quotes bybit/tickers-0-sample.json": "one inverse contract, no spot market",
+    "fiat_quotes bitstamp/tickers-0-sample.json": "no list around it",
+    "fiat_quotes bitvavo/tickers-0-sample.json": "only ADA-BTC",
+    "fiat_quotes zebpay/tickers-0-sample.json": "no envelope around it",
+    "fiat_quotes bitso/ticker-btc-mxn-2018.json": "one book asked for, an object",
     # Cut on purpose: its whole entries are rows all the same
     "news_articles hard_feeds/handmade-truncated-body.xml": "no end of the feed",
     # One record without the list or the envelope around it

@@ -19,6 +19,7 @@ BYTES_A_DAY = 1_000_000_000
 
 TYPICAL_BYTES = {
     "market_prices": 16_000,
+    "fiat_quotes": 1_500,
     "gas_prices": 600,
     "sentiment_metrics": 1_500,
     "cached_ohlc": 4_000,

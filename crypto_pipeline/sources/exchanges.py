@@ -9,6 +9,7 @@ from crypto_pipeline.sources.values import (
     FIVE_MINUTES,
     HOUR,
     STABLECOINS,
+    Maker,
     WrongShape,
     at,
     candle,
@@ -44,12 +45,11 @@ BINANCE = Source(
     codes=CODES_OF_BINANCE,
 )
 
-BINANCE.endpoint(
-    MarketPrice,
+BINANCE.markets(
     "/api/v3/ticker/24hr",
     typical_bytes=100_000,
     params={"symbolStatus": "TRADING", "type": "MINI"},
-    row=lambda t: ticker(
+    row=lambda t, make: make(
         t["symbol"],
         t["lastPrice"],
         quote_volume=t["quoteVolume"],
@@ -78,14 +78,14 @@ COINBASE_EXCHANGE = Source(
 )
 
 
-def coinbase_stats(product: tuple[str, Mapping[str, Any]]) -> dict[str, Any] | None:
+def coinbase_stats(product: tuple[str, Mapping[str, Any]], make: Maker) -> dict[str, Any] | None:
     name, stats = product
     day = stats["stats_24hour"]
-    return ticker(name, day["last"], base_volume=day["volume"], opened=day["open"])
+    return make(name, day["last"], base_volume=day["volume"], opened=day["open"])
 
 
-COINBASE_EXCHANGE.endpoint(
-    MarketPrice, "/products/stats", typical_bytes=33_000, records=pairs(), row=coinbase_stats
+COINBASE_EXCHANGE.markets(
+    "/products/stats", typical_bytes=33_000, records=pairs(), row=coinbase_stats
 )
 
 COINBASE_EXCHANGE.endpoint(
@@ -110,7 +110,7 @@ def kraken_pair(name: str) -> str | tuple[str, str]:
     return (found[2], found[3] or found[4]) if found else name
 
 
-def kraken_ticker(market: tuple[str, Mapping[str, Any]]) -> dict[str, Any] | None:
+def kraken_ticker(market: tuple[str, Mapping[str, Any]], make: Maker) -> dict[str, Any] | None:
     """AAVE/USD:BTNL is a market of another venue; `o` is the price at midnight, not 24 hours ago.
     Each pair of figures is of today and of the last 24 hours."""
     name, t = market
@@ -118,13 +118,12 @@ def kraken_ticker(market: tuple[str, Mapping[str, Any]]) -> dict[str, Any] | Non
         return None
     (_, volume), (_, vwap), (last, _) = t["v"], t["p"], t["c"]
     pair = kraken_pair(name)
-    return ticker(pair, last, base_volume=volume, vwap=vwap, source_id=name)
+    return make(pair, last, base_volume=volume, vwap=vwap, source_id=name)
 
 
 KRAKEN = Source("kraken", "https://api.kraken.com", docs="https://docs.kraken.com/api", gap=0.2)
 
-KRAKEN.endpoint(
-    MarketPrice,
+KRAKEN.markets(
     "/0/public/Ticker",
     typical_bytes=110_000,
     params={"assetVersion": 1},
@@ -157,14 +156,13 @@ OKX = Source(
     "okx", "https://www.okx.com", docs="https://www.okx.com/docs-v5/en/", codes=CODES_OF_OKX
 )
 
-OKX.endpoint(
-    MarketPrice,
+OKX.markets(
     "/api/v5/market/tickers",
     repeats={"*.instType": "SPOT"},
     typical_bytes=80_000,
     params={"instType": "SPOT"},
     records="data",
-    row=lambda t: ticker(
+    row=lambda t, make: make(
         t["instId"],
         t["last"],
         quote_volume=t["volCcy24h"],
@@ -191,14 +189,13 @@ BYBIT = Source(
     codes=CODES_OF_BYBIT,
 )
 
-BYBIT.endpoint(
-    MarketPrice,
+BYBIT.markets(
     "/v5/market/tickers",
     repeats={"result.category": "spot"},
     typical_bytes=50_000,
     params={"category": "spot"},
     records="result.list",
-    row=lambda t: ticker(
+    row=lambda t, make: make(
         t["symbol"],
         t["lastPrice"],
         quote_volume=t["turnover24h"],
@@ -226,12 +223,11 @@ KUCOIN = Source(
     codes=CODES_OF_KUCOIN,
 )
 
-KUCOIN.endpoint(
-    MarketPrice,
+KUCOIN.markets(
     "/api/v1/market/allTickers",
     typical_bytes=120_000,
     records="data.ticker",
-    row=lambda t: ticker(
+    row=lambda t, make: make(
         t["symbol"],
         t["last"],
         quote_volume=t["volValue"],
@@ -393,7 +389,7 @@ BITFINEX = Source(
 )
 
 
-def bitfinex_ticker(t: list[Any]) -> dict[str, Any] | None:
+def bitfinex_ticker(t: list[Any], make: Maker) -> dict[str, Any] | None:
     """Pairs begin with t; what begins with f is a currency that is lent, in other columns."""
     name = t[0]
     if not name.startswith("t"):
@@ -402,11 +398,10 @@ def bitfinex_ticker(t: list[Any]) -> dict[str, Any] | None:
     if not colon:
         base, quote = name[1:-3], name[-3:]
     quote = BITFINEX.aliases.get(quote, quote)
-    return ticker((base, quote), t[7], base_volume=t[8], change_pct=percent(t[6]), source_id=name)
+    return make((base, quote), t[7], base_volume=t[8], change_pct=percent(t[6]), source_id=name)
 
 
-BITFINEX.endpoint(
-    MarketPrice,
+BITFINEX.markets(
     "/v2/tickers",
     width=11,
     typical_bytes=12_000,
@@ -431,15 +426,14 @@ BITFINEX.endpoint(
 
 BITSTAMP = Source("bitstamp", "https://www.bitstamp.net", docs="https://www.bitstamp.net/api/")
 
-BITSTAMP.endpoint(
-    MarketPrice,
+BITSTAMP.markets(
     "/api/v2/ticker/",
     typical_bytes=14_000,
     # perpetuals are listed too, as BTC/USD-PERP
-    row=lambda t: (
+    row=lambda t, make: (
         None
         if t.get("market_type", "SPOT") != "SPOT" or t["pair"].endswith("PERP")
-        else ticker(
+        else make(
             t["pair"],
             t["last"],
             base_volume=t["volume"],
@@ -637,15 +631,14 @@ WHITEBIT = Source(
     docs="https://docs.whitebit.com/public/http-v4/#market-activity",
 )
 
-WHITEBIT.endpoint(
-    MarketPrice,
+WHITEBIT.markets(
     "/api/v4/public/ticker",
     typical_bytes=33_000,
     records=pairs(),
-    row=lambda p: (
+    row=lambda p, make: (
         None
         if flag(p[1]["isFrozen"])
-        else ticker(
+        else make(
             p[0],
             p[1]["last_price"],
             quote_volume=p[1]["quote_volume"],
@@ -1232,13 +1225,12 @@ CEX = Source(
     docs="https://trade.cex.io/docs/#rest-public-api-calls-ticker",
 )
 
-CEX.endpoint(
-    MarketPrice,
+CEX.markets(
     "/get_ticker",
     json={},
     records=pairs("data"),
     min_interval=minutes(15),
-    row=lambda p: ticker(
+    row=lambda p, make: make(
         p[0],
         p[1]["last"],
         quote_volume=p[1]["quoteVolume"],
@@ -1250,11 +1242,10 @@ BLOCKCHAINCOM = Source(
     "blockchaincom", "https://api.blockchain.com/v3", docs="https://exchange.blockchain.com/api/"
 )
 
-BLOCKCHAINCOM.endpoint(
-    MarketPrice,
+BLOCKCHAINCOM.markets(
     "/exchange/tickers",
     min_interval=minutes(15),
-    row=lambda t: ticker(
+    row=lambda t, make: make(
         t["symbol"],
         t["last_trade_price"],
         base_volume=t["volume_24h"],

@@ -1,10 +1,12 @@
 """Exchanges of one country or region: prices on their dollar pairs, candles on what they quote.
 
-Prices are only taken from houses with pairs against a dollar or a dollar stablecoin. Candles name
-their quote, so those of a house that trades against its own currency alone are taken as they are.
+Prices are only taken from houses with pairs against a dollar or a dollar stablecoin. What dollar
+coins and bitcoin cost in a house's own currency goes into fiat_quotes. Candles name their quote, so
+those of a house that trades against its own currency alone are taken as they are.
 """
 
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 from crypto_pipeline.sources.spec import Pairs, Source, ago, day, hours, minutes, now
@@ -13,13 +15,16 @@ from crypto_pipeline.sources.values import (
     HOUR,
     QUARTER_HOUR,
     STABLECOINS,
+    Maker,
     SourceMessage,
     candle,
+    fiat_quote,
     flag,
     iso,
     label,
     millis,
     named_candle,
+    nanos,
     one,
     pairs,
     percent,
@@ -27,7 +32,8 @@ from crypto_pipeline.sources.values import (
     ticker,
     udf_candles,
 )
-from crypto_pipeline.tables import Candle, MarketPrice
+from crypto_pipeline.tables import Candle, FiatQuote, MarketPrice
+from crypto_pipeline.tables.fiat import RIAL, TOMAN
 
 
 def korean_candle(k: Any) -> dict[str, Any]:
@@ -52,24 +58,38 @@ NOBITEX = Source(
     gap=0.2,
 )
 
-# Coins sold by the package, such as 100k_floki-usdt, end up without a dollar quote: left out,
-# since their price is not that of one coin.
+
+def nobitex_price(market: tuple[str, Any], make: Maker = ticker) -> dict[str, Any] | None:
+    """Coins sold by the package, such as 100k_floki-usdt, end up without a dollar quote: left out,
+    since their price is not that of one coin."""
+    name, stats = market
+    if stats["isClosed"]:
+        return None
+    return make(
+        name,
+        stats["latest"],
+        quote_volume=stats["volumeDst"],
+        change_pct=stats["dayChange"],
+    )
+
+
 NOBITEX.endpoint(
     MarketPrice,
     "/market/stats",
     params={"dstCurrency": "usdt"},
     records=pairs("stats"),
     min_interval=minutes(15),
-    row=lambda p: (
-        None
-        if p[1]["isClosed"]
-        else ticker(
-            p[0],
-            p[1]["latest"],
-            quote_volume=p[1]["volumeDst"],
-            change_pct=p[1]["dayChange"],
-        )
-    ),
+    row=nobitex_price,
+)
+
+NOBITEX.endpoint(
+    FiatQuote,
+    "/market/stats",
+    params={"dstCurrency": "rls"},
+    typical_bytes=20_000,
+    records=pairs("stats"),
+    min_interval=minutes(15),
+    row=lambda p: nobitex_price(p, partial(fiat_quote, names={"RLS": RIAL})),
 )
 
 NOBITEX.endpoint(
@@ -85,18 +105,18 @@ NOBITEX.endpoint(
 
 WALLEX = Source("wallex", "https://api.wallex.ir", docs="https://api-docs.wallex.ir/")
 
-WALLEX.endpoint(
-    MarketPrice,
+WALLEX.markets(
     "/v1/markets",
     records=pairs("result.symbols"),
     min_interval=minutes(15),
-    row=lambda p: ticker(
+    row=lambda p, make: make(
         (p[1]["baseAsset"], p[1]["quoteAsset"]),
         p[1]["stats"]["lastPrice"],
         quote_volume=p[1]["stats"]["24h_quoteVolume"],
         change_pct=p[1]["stats"]["24h_ch"],
         source_id=p[0],
     ),
+    currencies={"TMN": TOMAN},
 )
 
 WALLEX.endpoint(
@@ -115,11 +135,11 @@ RAMZINEX = Source(
 )
 
 
-def ramzinex_price(pair: Any) -> dict[str, Any] | None:
+def ramzinex_price(pair: Any, make: Maker) -> dict[str, Any] | None:
     last24h = (pair["financial"] or {}).get("last24h")
     if not last24h:  # never traded
         return None
-    return ticker(
+    return make(
         (pair["base_currency_symbol"]["en"], pair["quote_currency_symbol"]["en"]),
         last24h["close"],
         quote_volume=last24h["quote_volume"],
@@ -128,53 +148,52 @@ def ramzinex_price(pair: Any) -> dict[str, Any] | None:
     )
 
 
-RAMZINEX.endpoint(
-    MarketPrice,
+RAMZINEX.markets(
     "/exchange/api/v1.0/exchange/pairs",
     typical_bytes=80_000,
     records="data",
     row=ramzinex_price,
     min_interval=minutes(15),
+    currencies={"IRR": RIAL},
 )
 
 BITPIN = Source("bitpin", "https://api.bitpin.org", docs="https://docs.bitpin.ir/")
 
-BITPIN.endpoint(
-    MarketPrice,
+BITPIN.markets(
     "/api/v1/mkt/tickers/",
-    row=lambda t: ticker(t["symbol"], t["price"], change_pct=t["daily_change_price"]),
+    row=lambda t, make: make(t["symbol"], t["price"], change_pct=t["daily_change_price"]),
     min_interval=minutes(15),
+    currencies={"IRT": TOMAN},
 )
 
 TABDEAL = Source("tabdeal", "https://api.tabdeal.org", docs="https://docs.tabdeal.org/")
 
-TABDEAL.endpoint(
-    MarketPrice,
+TABDEAL.markets(
     "/plots/market_information/",
-    row=lambda t: ticker(t["symbol"], t["price"], base_volume=t["volume"]),
+    row=lambda t, make: make(t["symbol"], t["price"], base_volume=t["volume"]),
     min_interval=minutes(15),
+    currencies={"IRT": TOMAN},
 )
 
 EXIR = Source("exir", "https://api.exir.io", docs="https://apidocs.exir.io/")
 
-EXIR.endpoint(
-    MarketPrice,
+EXIR.markets(
     "/v2/tickers",
     records=pairs(),
-    row=lambda p: ticker(p[0], p[1]["last"], base_volume=p[1]["volume"], at=iso(p[1]["time"])),
+    row=lambda p, make: make(p[0], p[1]["last"], base_volume=p[1]["volume"], at=iso(p[1]["time"])),
     min_interval=minutes(15),
+    currencies={"IRT": TOMAN},
 )
 
 OMPFINEX = Source("ompfinex", "https://api.ompfinex.com", docs="https://docs.ompfinex.com/")
 
-OMPFINEX.endpoint(
-    MarketPrice,
+OMPFINEX.markets(
     "/v1/market",
     records="data",
-    row=lambda m: (
+    row=lambda m, make: (
         None
         if not flag(m["is_visible"])
-        else ticker(
+        else make(
             (m["base_currency"]["id"], m["quote_currency"]["id"]),
             m["last_price"],
             quote_volume=m["last_volume"],
@@ -183,6 +202,7 @@ OMPFINEX.endpoint(
         )
     ),
     min_interval=minutes(15),
+    currencies={"IRR": RIAL},
 )
 
 # Korea
@@ -192,10 +212,13 @@ UPBIT = Source(
 )
 
 
-def upbit_price(t: Any) -> dict[str, Any] | None:
-    """A market is named quote first. The changes it gives are since 09:00 in Seoul, so unused."""
+def upbit_price(t: Any, make: Maker = ticker) -> dict[str, Any] | None:
+    """A market of Upbit, or of Bithumb, is named quote first.
+
+    The changes it gives are since 09:00 in Seoul, so unused.
+    """
     quote, base = t["market"].split("-")
-    return ticker(
+    return make(
         (base, quote),
         t["trade_price"],
         quote_volume=t["acc_trade_price_24h"],
@@ -213,6 +236,14 @@ UPBIT.endpoint(
 )
 
 UPBIT.endpoint(
+    FiatQuote,
+    "/v1/ticker",
+    min_interval=minutes(15),
+    params={"markets": "KRW-BTC,KRW-USDT"},
+    row=lambda t: upbit_price(t, fiat_quote),
+)
+
+UPBIT.endpoint(
     Candle,
     "/v1/candles/minutes/5",
     repeats={"*.market": "{each}", "*.unit": "5"},
@@ -223,6 +254,14 @@ UPBIT.endpoint(
 )
 
 BITHUMB = Source("bithumb", "https://api.bithumb.com", docs="https://apidocs.bithumb.com/")
+
+BITHUMB.endpoint(
+    FiatQuote,
+    "/v1/ticker",
+    min_interval=minutes(15),
+    params={"markets": "KRW-BTC,KRW-USDT"},
+    row=lambda t: upbit_price(t, fiat_quote),
+)
 
 BITHUMB.endpoint(
     Candle,
@@ -236,6 +275,21 @@ BITHUMB.endpoint(
 
 COINONE = Source(
     "coinone", "https://api.coinone.co.kr", docs="https://docs.coinone.co.kr/reference/chart"
+)
+
+COINONE.endpoint(
+    FiatQuote,
+    "/public/v2/ticker_new/KRW",
+    typical_bytes=25_000,
+    min_interval=minutes(15),
+    repeats={"*.quote_currency": "KRW"},
+    records="tickers",
+    row=lambda t: fiat_quote(
+        (t["target_currency"], t["quote_currency"]),
+        t["last"],
+        base_volume=t["target_volume"],
+        at=millis(t["timestamp"]),
+    ),
 )
 
 COINONE.endpoint(
@@ -255,11 +309,10 @@ COINONE.endpoint(
 
 BITVAVO = Source("bitvavo", "https://api.bitvavo.com", docs="https://docs.bitvavo.com/")
 
-BITVAVO.endpoint(
-    MarketPrice,
+BITVAVO.markets(
     "/v2/ticker/24h",
     typical_bytes=26_000,
-    row=lambda t: ticker(
+    row=lambda t, make: make(
         t["market"],
         t["last"],
         quote_volume=t["volumeQuote"],
@@ -284,12 +337,11 @@ BTCTURK = Source(
     docs="https://docs.btcturk.com/public-endpoints/ticker",
 )
 
-BTCTURK.endpoint(
-    MarketPrice,
+BTCTURK.markets(
     "/api/v2/ticker",
     records="data",
     min_interval=minutes(15),
-    row=lambda t: ticker(
+    row=lambda t, make: make(
         t["pairNormalized"],
         t["last"],
         base_volume=t["volume"],
@@ -345,12 +397,11 @@ ONETRADING.endpoint(
 
 BITSO = Source("bitso", "https://api.bitso.com", docs="https://docs.bitso.com/", gap=0.2)
 
-BITSO.endpoint(
-    MarketPrice,
+BITSO.markets(
     "/v3/ticker",
     records="payload",
     min_interval=minutes(15),
-    row=lambda t: ticker(
+    row=lambda t, make: make(
         t["book"],
         t["last"],
         base_volume=t["volume"],
@@ -390,6 +441,14 @@ MERCADO = Source(
 )
 
 MERCADO.endpoint(
+    FiatQuote,
+    "/api/v4/tickers",
+    min_interval=minutes(15),
+    params={"symbols": "BTC-BRL,USDT-BRL"},
+    row=lambda t: fiat_quote(t["pair"], t["last"], base_volume=t["vol"], at=nanos(t["date"])),
+)
+
+MERCADO.endpoint(
     Candle,
     "/api/v4/candles",
     min_interval=hours(1),
@@ -402,6 +461,20 @@ MERCADO.endpoint(
 )
 
 FOXBIT = Source("foxbit", "https://api.foxbit.com.br", docs="https://docs.foxbit.com.br/rest/v3/")
+
+FOXBIT.endpoint(
+    FiatQuote,
+    "/rest/v3/markets/ticker/24hr",
+    typical_bytes=12_000,
+    min_interval=minutes(15),
+    records="data",
+    row=lambda t: fiat_quote(
+        t["market_symbol"],
+        t["last_trade"]["price"],
+        base_volume=t["rolling_24h"]["volume"],
+        at=iso(t["last_trade"]["date"]),
+    ),
+)
 
 FOXBIT.endpoint(
     Candle,
@@ -423,14 +496,13 @@ LUNO = Source(
     gap=1,
 )
 
-LUNO.endpoint(
-    MarketPrice,
+LUNO.markets(
     "/api/1/tickers",
     records="tickers",
-    row=lambda t: (
+    row=lambda t, make: (
         None
         if t["status"] != "ACTIVE"
-        else ticker(
+        else make(
             t["pair"],
             t["last_trade"],
             base_volume=t["rolling_24_hour_volume"],
@@ -443,10 +515,9 @@ LUNO.endpoint(
 VALR = Source("valr", "https://api.valr.com", docs="https://docs.valr.com/")
 
 # Perpetuals (BTCUSDTPERP) stand in the same list; their names end in no quote: left out.
-VALR.endpoint(
-    MarketPrice,
+VALR.markets(
     "/v1/public/marketsummary",
-    row=lambda t: ticker(
+    row=lambda t, make: make(
         t["currencyPair"],
         t["lastTradedPrice"],
         base_volume=t["baseVolume"],
@@ -483,8 +554,34 @@ INDEPENDENT_RESERVE.endpoint(
     min_interval=minutes(15),
 )
 
+INDEPENDENT_RESERVE.endpoint(
+    FiatQuote,
+    "/Public/GetMarketSummary",
+    repeats={"PrimaryCurrencyCode": "xbt", "SecondaryCurrencyCode": "{each}"},
+    params={"primaryCurrencyCode": "xbt", "secondaryCurrencyCode": "{each}"},
+    each={code: {"currency": code.upper()} for code in ("aud", "nzd", "sgd")},
+    records=one(),
+    row=lambda m: fiat_quote(
+        (m["PrimaryCurrencyCode"], m["SecondaryCurrencyCode"]),
+        m["LastPrice"],
+        base_volume=m["DayVolumeXbtInSecondaryCurrrency"],
+        at=iso(m["CreatedTimestampUtc"]),
+    ),
+    min_interval=minutes(15),
+)
+
 BTCMARKETS = Source(
     "btcmarkets", "https://api.btcmarkets.net", docs="https://docs.btcmarkets.net/", gap=0.2
+)
+
+BTCMARKETS.endpoint(
+    FiatQuote,
+    "/v3/markets/tickers",
+    min_interval=minutes(15),
+    params={"marketId": "BTC-AUD"},
+    row=lambda t: fiat_quote(
+        t["marketId"], t["lastPrice"], base_volume=t["volume24h"], at=iso(t["timestamp"])
+    ),
 )
 
 BTCMARKETS.endpoint(
@@ -502,10 +599,9 @@ BTCMARKETS.endpoint(
 
 COINDCX = Source("coindcx", "https://api.coindcx.com", docs="https://docs.coindcx.com/")
 
-COINDCX.endpoint(
-    MarketPrice,
+COINDCX.markets(
     "/exchange/ticker",
-    row=lambda t: ticker(
+    row=lambda t, make: make(
         t["market"],
         t["last_price"],
         quote_volume=t["volume"],
@@ -528,10 +624,9 @@ COINDCX.endpoint(
 
 WAZIRX = Source("wazirx", "https://api.wazirx.com", docs="https://docs.wazirx.com/", gap=1)
 
-WAZIRX.endpoint(
-    MarketPrice,
+WAZIRX.markets(
     "/sapi/v1/tickers/24hr",
-    row=lambda t: ticker(
+    row=lambda t, make: make(
         (t["baseAsset"], t["quoteAsset"]),
         t["lastPrice"],
         base_volume=t["volume"],
@@ -539,6 +634,17 @@ WAZIRX.endpoint(
         source_id=t["symbol"],
     ),
     min_interval=minutes(15),
+)
+
+ZEBPAY = Source("zebpay", "https://sapi.zebpay.com", docs="https://build.zebpay.com/")
+
+ZEBPAY.endpoint(
+    FiatQuote,
+    "/api/v2/market/allTickers",
+    typical_bytes=16_000,
+    min_interval=minutes(15),
+    records="data",
+    row=lambda t: fiat_quote(t["symbol"], t["last"], base_volume=t["vol"]),
 )
 
 INDODAX = Source(
@@ -549,10 +655,10 @@ INDODAX = Source(
 )
 
 
-def indodax_price(pair: Any) -> dict[str, Any] | None:
+def indodax_price(pair: Any, make: Maker) -> dict[str, Any] | None:
     """A record names its volumes after the coins: vol_btc, vol_usdt."""
     name, t = pair
-    return ticker(
+    return make(
         name,
         t["last"],
         quote_volume=t[f"vol_{name.rpartition('_')[2]}"],
@@ -560,8 +666,7 @@ def indodax_price(pair: Any) -> dict[str, Any] | None:
     )
 
 
-INDODAX.endpoint(
-    MarketPrice,
+INDODAX.markets(
     "/api/ticker_all",
     records=pairs("tickers"),
     row=indodax_price,
@@ -587,6 +692,14 @@ BITKUB = Source(
 )
 
 BITKUB.endpoint(
+    FiatQuote,
+    "/api/v3/market/ticker",
+    typical_bytes=16_000,
+    min_interval=minutes(15),
+    row=lambda t: fiat_quote(t["symbol"], t["last"], base_volume=t["base_volume"]),
+)
+
+BITKUB.endpoint(
     Candle,
     "/tradingview/history",
     min_interval=hours(1),
@@ -601,10 +714,9 @@ COINSPH = Source(
     "coinsph", "https://api.pro.coins.ph", docs="https://coins-docs.github.io/rest-api/"
 )
 
-COINSPH.endpoint(
-    MarketPrice,
+COINSPH.markets(
     "/openapi/quote/v1/ticker/24hr",
-    row=lambda t: ticker(
+    row=lambda t, make: make(
         t["symbol"],
         t["lastPrice"],
         quote_volume=t["quoteVolume"],
@@ -637,10 +749,9 @@ MAX_MAICOIN = Source(
     docs="https://max.maicoin.com/documents/api_list/v3",
 )
 
-MAX_MAICOIN.endpoint(
-    MarketPrice,
+MAX_MAICOIN.markets(
     "/api/v3/tickers",
-    row=lambda t: ticker(t["market"], t["last"], base_volume=t["vol"], at=seconds(t["at"])),
+    row=lambda t, make: make(t["market"], t["last"], base_volume=t["vol"], at=seconds(t["at"])),
     min_interval=minutes(15),
 )
 
@@ -661,11 +772,10 @@ BITOPRO = Source(
     docs="https://github.com/bitoex/bitopro-offical-api-docs",
 )
 
-BITOPRO.endpoint(
-    MarketPrice,
+BITOPRO.markets(
     "/v3/tickers",
     records="data",
-    row=lambda t: ticker(
+    row=lambda t, make: make(
         t["pair"],
         t["lastPrice"],
         base_volume=t["volume24hr"],
@@ -697,6 +807,17 @@ def gmo_data(body: Any) -> list[Any]:
     return list(body["data"])
 
 
+# BTC is the coin itself, against yen; BTC_JPY is a position with leverage.
+GMO_COIN.endpoint(
+    FiatQuote,
+    "/public/v1/ticker",
+    min_interval=minutes(15),
+    records=gmo_data,
+    row=lambda t: fiat_quote(
+        (t["symbol"], "JPY"), t["last"], base_volume=t["volume"], at=iso(t["timestamp"])
+    ),
+)
+
 GMO_COIN.endpoint(
     Candle,
     "/public/v1/klines",
@@ -706,4 +827,55 @@ GMO_COIN.endpoint(
     fixed=FIVE_MINUTES,
     records=gmo_data,
     row=lambda k: named_candle(millis(k["openTime"]), k),
+)
+
+BITFLYER = Source(
+    "bitflyer",
+    "https://api.bitflyer.com",
+    docs="https://lightning.bitflyer.com/docs?lang=en#ticker",
+)
+
+BITFLYER.endpoint(
+    FiatQuote,
+    "/v1/ticker",
+    min_interval=minutes(15),
+    params={"product_code": "BTC_JPY"},
+    repeats={"product_code": "BTC_JPY"},
+    records=one(),
+    # `volume` is that of positions with leverage too
+    row=lambda t: fiat_quote(
+        t["product_code"], t["ltp"], base_volume=t["volume_by_product"], at=iso(t["timestamp"])
+    ),
+)
+
+BITBANK = Source(
+    "bitbank",
+    "https://public.bitbank.cc",
+    docs="https://github.com/bitbankinc/bitbank-api-docs/blob/master/public-api.md",
+)
+
+BITBANK.endpoint(
+    FiatQuote,
+    "/tickers",
+    min_interval=minutes(15),
+    records="data",
+    row=lambda t: fiat_quote(t["pair"], t["last"], base_volume=t["vol"], at=millis(t["timestamp"])),
+)
+
+COINCHECK = Source(
+    "coincheck",
+    "https://coincheck.com",
+    docs="https://coincheck.com/documents/exchange/api#ticker",
+)
+
+# The answer does not repeat which pair it is about.
+COINCHECK.endpoint(
+    FiatQuote,
+    "/api/ticker",
+    min_interval=minutes(15),
+    params={"pair": "btc_jpy"},
+    records=one(),
+    row=lambda t: fiat_quote(
+        ("BTC", "JPY"), t["last"], base_volume=t["volume"], at=seconds(t["timestamp"])
+    ),
 )

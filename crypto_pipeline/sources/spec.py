@@ -8,11 +8,19 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
-from crypto_pipeline.sources.values import article, rpc_results
-from crypto_pipeline.tables import NewsArticle, Row
+from crypto_pipeline.sources.values import (
+    CURRENCY_NAMES,
+    Maker,
+    article,
+    fiat_quote,
+    rpc_results,
+    ticker,
+)
+from crypto_pipeline.tables import FiatQuote, MarketPrice, NewsArticle, Row
 from crypto_pipeline.tables.outcomes import Outcome
 
 MAJORS = ("BTC", "ETH", "BNB", "SOL", "XRP", "DOGE", "ADA", "TRX", "LINK", "AVAX")
@@ -26,6 +34,9 @@ MAX_BYTES = 16_000_000
 
 STALE_AFTER = timedelta(minutes=30)
 """A price whose own clock is older does not vote, where an endpoint does not say otherwise."""
+
+FIAT_EVERY = timedelta(minutes=15)
+"""How often what coins cost in other currencies is looked at."""
 
 NAME = re.compile(r"[a-z][a-z0-9_]*")
 
@@ -231,6 +242,28 @@ class Source:
         """Declare an RSS or Atom feed of news, asked with conditional requests."""
         about.setdefault("row", article)
         return self.endpoint(NewsArticle, path, read="feed", conditional=True, **about)
+
+    def markets(
+        self,
+        path: str,
+        *,
+        row: Callable[[Any, Maker], Mapping[str, Any] | None],
+        currencies: Mapping[str, str] = CURRENCY_NAMES,
+        min_interval: timedelta | None = None,
+        **about: Any,
+    ) -> None:
+        """Declare a list of markets: those against a dollar are prices, what a dollar coin costs in
+        another currency is a quote of it. A collection asks once for both.
+
+        `row` hands what a record says to `make`, which is `ticker` or `fiat_quote`. `currencies`:
+        what the venue's names of them stand for.
+        """
+        quote = partial(fiat_quote, names=currencies)
+        self.endpoint(
+            MarketPrice, path, row=lambda t: row(t, ticker), min_interval=min_interval, **about
+        )
+        every = max(min_interval or FIAT_EVERY, FIAT_EVERY)
+        self.endpoint(FiatQuote, path, row=lambda t: row(t, quote), min_interval=every, **about)
 
     def rpc(
         self,

@@ -14,6 +14,7 @@ from statistics import median
 from typing import Any
 
 from crypto_pipeline.addresses import article_key, cleaned
+from crypto_pipeline.tables.fiat import BASES, CURRENCIES, RIAL, RIALS_PER_TOMAN, TOMAN
 from crypto_pipeline.text import without_controls
 
 STABLECOINS = ("USDT", "USDC", "FDUSD", "DAI", "PYUSD")
@@ -339,6 +340,49 @@ def ticker(
         "price_change_24h": number(change_pct) if opened is None else change(opened, last),
         "source_at": at,
     }
+
+
+CURRENCY_NAMES = {code: code for code in CURRENCIES if code != TOMAN}
+"""Currencies as nearly everybody writes them. Not the Iranian ones: one venue writes tomans in the
+way in which another writes rials, so each declares its own."""
+
+
+def fiat_quote(
+    pair: str | tuple[str, str],
+    price: Any,
+    *,
+    base_volume: Any = None,
+    quote_volume: Any = None,
+    at: datetime | None = None,
+    names: Mapping[str, str] = CURRENCY_NAMES,
+    **_: Any,
+) -> dict[str, Any] | None:
+    """The fiat_quotes row of what would be a `ticker`; None when it is of another coin or currency.
+
+    `names` says which currency each of the venue's names stands for, RIAL among them: rials become
+    tomans here and nowhere else. What else a ticker says is not of use here.
+    """
+    base, name = _split_or_none(pair, tuple(names)) if isinstance(pair, str) else pair
+    base, currency = ticker_name(base), names.get(name.upper())
+    last = nonzero(price)
+    if base not in BASES or currency is None or last is None:
+        return None
+    volume = number(base_volume)
+    if volume is None and (quoted := number(quote_volume)) is not None:
+        volume = quoted / last
+    if currency == RIAL:
+        last, currency = last / RIALS_PER_TOMAN, TOMAN
+    return {
+        "base": base,
+        "currency": currency,
+        "price": last,
+        "volume_24h": volume,
+        "source_at": at,
+    }
+
+
+Maker = Callable[..., dict[str, Any] | None]
+"""Who makes columns of what a market's record says: `ticker` or `fiat_quote`."""
 
 
 def coin(

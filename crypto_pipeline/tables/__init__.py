@@ -15,6 +15,7 @@ from crypto_pipeline.tables.chain import (
     WhaleTransaction,
 )
 from crypto_pipeline.tables.derivatives import FundingRate, OpenInterest
+from crypto_pipeline.tables.fiat import FiatQuote, FiatRate
 from crypto_pipeline.tables.management import (
     Coin,
     ConnectionAttempt,
@@ -56,6 +57,8 @@ from crypto_pipeline.tables.worker import (
 DATA: tuple[type[Row], ...] = (
     MarketPrice,
     CachedMarketData,
+    FiatQuote,
+    FiatRate,
     GasPrice,
     SentimentMetric,
     Candle,
@@ -150,6 +153,8 @@ __all__ = [
     "DataCollection",
     "DefiTvl",
     "FailureLog",
+    "FiatQuote",
+    "FiatRate",
     "FundingRate",
     "GasPrice",
     "GlobalMarket",

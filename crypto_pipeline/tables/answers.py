@@ -5,6 +5,7 @@ Returns are of agreed bars, so that no single source's slip moves them; a bar wi
 none. Volatility is for a year of 365 days. "now" is the moment of the query.
 """
 
+from crypto_pipeline.tables.fiat import FiatRate
 from crypto_pipeline.tables.views import View, ViewColumn
 
 RECENT = "INTERVAL 30 MINUTE"
@@ -491,6 +492,50 @@ ANOMALIES = View(
     check=f"abs(score) >= {UNUSUAL}",
 )
 
+LATEST_FIAT_RATES = View(
+    "latest_fiat_rates",
+    "The newest row of each currency in fiat_rates, of the last day before the newest of all.",
+    tuple(_column(c.name, c.description, c.unit) for c in FiatRate.table.columns),
+    """(
+    FROM fiat_rates
+    WHERE timestamp <= now() AND timestamp > (
+        SELECT max(timestamp) - INTERVAL 1 DAY FROM fiat_rates WHERE timestamp <= now())
+    QUALIFY row_number() OVER (PARTITION BY currency ORDER BY timestamp DESC) = 1)""",
+    check="per_usd IS NULL OR per_usd > 0",
+)
+
+LOCAL_PRICES = View(
+    "local_prices",
+    "Every agreed price in every currency that has a rate: the price in dollars times the units of "
+    "the currency per dollar. Where the state is single, nothing confirms the rate.",
+    (
+        SYMBOL,
+        _column("currency", "ISO 4217 code; IRT is the Iranian toman"),
+        _column("price", "Price of one coin", "currency"),
+        _column("price_usd", "Agreed price of one coin", "USD"),
+        _column("per_usd", "What one US dollar costs", "currency"),
+        _column("state", "Whether the rate is agreed, or of a single voice"),
+        _column("voices", "How many independent voices agreed on the rate"),
+        _column("priced_at", "When the newest of the agreeing prices came"),
+        _column("rated_at", "When the newest of the agreeing quotes came"),
+    ),
+    """(
+    SELECT symbol, currency, price_usd * per_usd AS price, price_usd, per_usd, rate.state,
+        rate.voices, fetched_at AS priced_at, rate.timestamp AS rated_at
+    FROM cached_market_data AS coin CROSS JOIN latest_fiat_rates AS rate
+    WHERE price_usd IS NOT NULL AND per_usd IS NOT NULL)""",
+    check="price > 0",
+)
+
+PRICE_IN = View(
+    "price_in",
+    "The price of one coin in one currency: the row of local_prices.",
+    (),
+    "local_prices WHERE symbol = coin AND currency = money",
+    {"coin": "a ticker, such as 'BTC'", "money": "a currency, such as 'IRT' for tomans"},
+    check="price > 0",
+)
+
 ANSWERS: tuple[View, ...] = (
     DAILY_RETURNS,
     VOLATILITY,
@@ -508,5 +553,8 @@ ANSWERS: tuple[View, ...] = (
     WHALE_FLOWS,
     FEAR_AND_GREED,
     ANOMALIES,
+    LATEST_FIAT_RATES,
+    LOCAL_PRICES,
+    PRICE_IN,
 )
 """Every answer; each may ask those before it."""

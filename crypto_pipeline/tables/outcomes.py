@@ -85,6 +85,14 @@ Rejection = Literal["outlier", "other_coin", "disputed", "stale", "untraded", "f
 nothing decides between the voices; or it has no vote: its price abstains, or has not moved for
 hours while others did."""
 
+RateState = Literal["agreed", "single", "disputed", "silent"]
+"""Whether a currency has a rate, and whether more than one voice says so."""
+
+RateRejection = Literal["tenfold", "outlier", "disputed", "stale", "untraded", "implausible"]
+"""Why a voice is left out of a rate: about ten times or a tenth of it, as a rial sold for a
+toman; otherwise far off; nothing decides; or it has no vote, its price being old, hardly traded, or
+outside of what a dollar may cost."""
+
 UNDECIDED: Rejection = "disputed"
 """Why all voices of a coin are left out when nothing decides between them."""
 

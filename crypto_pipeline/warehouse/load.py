@@ -21,6 +21,8 @@ from crypto_pipeline.tables import (
     CachedMarketData,
     Coin,
     DataCollection,
+    FiatQuote,
+    FiatRate,
     MarketPrice,
     RateLimitUsage,
     Row,
@@ -29,7 +31,7 @@ from crypto_pipeline.tables import (
     WorkerRun,
 )
 from crypto_pipeline.tables.spec import Column, Fill
-from crypto_pipeline.warehouse import agreed_past, pegs
+from crypto_pipeline.warehouse import agreed_past, fiat_view, pegs
 from crypto_pipeline.warehouse.agreed_view import IDENTIFY, STATEMENTS
 from crypto_pipeline.warehouse.errors import WarehouseError
 from crypto_pipeline.warehouse.layout import migrate, with_keys
@@ -158,7 +160,7 @@ def _write_collection(
     agree_at: datetime | None,
 ) -> None:
     """The account comes after the rows, since it tells how many were new; then what is computed
-    from the prices."""
+    from the prices, and from the quotes in other currencies."""
     account = DataCollection.table.name
     for name, relation in staged.items():
         if name != account:
@@ -179,6 +181,8 @@ def _write_collection(
             f"SELECT max(timestamp) FROM market_prices WHERE timestamp <= {latest}"
         ).fetchone()
         _agree(connection, newest[0] if newest and newest[0] else agree_at, receipt)
+    if FiatQuote.table.name in staged:
+        _rate(connection, receipt)
 
 
 def load_rows(connection: Connection, staged: Mapping[str, str]) -> None:
@@ -269,6 +273,20 @@ def _agree(connection: Connection, at: datetime, receipt: Receipt) -> None:
     for model, relation in ((AgreedPrice, agreed_past.PRICES), (AgreedBar, agreed_past.BARS_SINCE)):
         rows = relation.replace("$now", literal(at))
         receipt.stored[model.table.name] = _write_table(connection, model, rows, receipt)
+
+
+def _rate(connection: Connection, receipt: Receipt) -> None:
+    """Add the rates that follow from the quotes just written, as of their own time: a collection
+    out of the spool says what a dollar cost then."""
+    newest = connection.execute(
+        f"SELECT max(timestamp), any_value(collection_id) FROM stage_{FiatQuote.table.name}"
+    ).fetchone()
+    if not newest or newest[0] is None:  # all of them were refused
+        return
+    at, collection = map(literal, newest)
+    connection.execute(fiat_view.VOICES.replace("$now", at))
+    rates = fiat_view.RATES.replace("$collection", collection)
+    receipt.stored[FiatRate.table.name] = _write_table(connection, FiatRate, rates, receipt)
 
 
 def _write_table(

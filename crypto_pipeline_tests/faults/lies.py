@@ -309,6 +309,7 @@ UNSAID: Mapping[tuple[str, str], str] = {
     ("other_question", "owlracle.gas_prices"): "the chain is not repeated",
     ("numbers_zero", "blockscout_shibarium.blockchain_stats"): "a number that looks like a time",
     ("numbers_zero", "indodax.cached_ohlc"): "prices that look like times",
+    ("numbers_zero", "indodax.fiat_quotes"): "a price that looks like a time",
 }
 """What cannot be caught, by kind and endpoint, and why: these are not tried."""
 
