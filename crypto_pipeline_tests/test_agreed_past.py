@@ -31,6 +31,7 @@ def collect(warehouse: Warehouse, minutes: float, *rows: Row) -> Any:
 
 def pegged(*rates: float, symbol: str = "USDT", **about: Any) -> list[MarketPrice]:
     """What venues that trade a stablecoin for dollars say of it."""
+    about = {"volume_24h": 1e6, **about}
     return [
         price(f"bank_{n}", symbol, usd, source_id=f"{symbol}-USD", **about)
         for n, usd in enumerate(rates)
@@ -127,6 +128,11 @@ def test_untraded_and_stale_prices_of_a_stablecoin_measure_nothing(warehouse: Wa
     for row in old:
         row.abstains = "stale"
     collect(warehouse, 0, *in_usdt(100), *old)
+    assert warehouse.query(PEG) == []
+
+
+def test_who_does_not_say_what_was_traded_measures_nothing(warehouse: Warehouse) -> None:
+    collect(warehouse, 0, *in_usdt(100), *pegged(0.5, 0.5, 0.5, volume_24h=None))
     assert warehouse.query(PEG) == []
 
 

@@ -6,6 +6,7 @@ none. Volatility is for a year of 365 days. "now" is the moment of the query.
 """
 
 from crypto_pipeline.tables.fiat import FiatRate
+from crypto_pipeline.tables.market import IS_VENUE
 from crypto_pipeline.tables.views import View, ViewColumn
 
 RECENT = "INTERVAL 30 MINUTE"
@@ -161,7 +162,7 @@ TOP_MOVERS = View(
 
 _VENUES = f"""
     SELECT symbol, source, price_usd, volume_24h FROM market_prices
-    WHERE timestamp > now() - {RECENT} AND market_cap IS NULL AND abstains IS NULL
+    WHERE timestamp > now() - {RECENT} AND {IS_VENUE} AND abstains IS NULL
     QUALIFY row_number() OVER (
         PARTITION BY symbol, source
         ORDER BY timestamp DESC, volume_24h DESC NULLS LAST, source_id, quote) = 1"""
@@ -213,7 +214,7 @@ VENUE_SHARES = View(
         100 * sum(volume_24h) / sum(sum(volume_24h)) OVER () AS share_pct
     FROM (
         FROM market_prices
-        WHERE timestamp > now() - {RECENT} AND market_cap IS NULL AND abstains IS NULL
+        WHERE timestamp > now() - {RECENT} AND {IS_VENUE} AND abstains IS NULL
         QUALIFY row_number() OVER (
             PARTITION BY source, source_id, quote ORDER BY timestamp DESC) = 1)
     GROUP BY source HAVING sum(volume_24h) > 0 ORDER BY share_pct DESC, source)""",

@@ -33,6 +33,10 @@ from crypto_pipeline.tables.spec import (
 LEAST_TRADED_USD = 1_000
 """A price that less than this was traded at in a day, in US dollars, is kept and does not vote."""
 
+IS_VENUE = "(market_cap IS NULL AND volume_24h > 0)"
+"""SQL of market_prices: whether the source of a price trades there and says how much. Those that
+know market capitalisations are aggregators; those that say neither may be anything."""
+
 SPIKE = 10.0
 """A candle this many times above or below the usual one of its answer is none."""
 

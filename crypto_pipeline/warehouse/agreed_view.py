@@ -22,6 +22,7 @@ of them, and the day's range is kept by the hour in agreed_ranges. Else every co
 become slower as sources are added.
 """
 
+from crypto_pipeline.tables.market import IS_VENUE
 from crypto_pipeline.tables.outcomes import UNDECIDED, Agreement, Rejection
 from crypto_pipeline.warehouse.sql import literal
 
@@ -206,9 +207,6 @@ said AS (
 SELECT *, pow({STRAY}, sqrt(1 + date_diff('hour', seen, $now))) AS stray FROM said
 """
 
-TRADED = "market_cap IS NULL AND volume_24h > 0"
-"""A venue, which says what it traded: those that know market capitalisations are aggregators."""
-
 DECIDE = f"""
 CREATE OR REPLACE TEMP TABLE stage_witnessed AS
 SELECT clusters.*, count(seen) AS known,
@@ -253,7 +251,8 @@ independent AS (
 )
 SELECT symbol, count(*) AS voices, median(price_usd) AS price_usd,
     median(market_cap) AS market_cap, median(price_change_24h) AS change_24h,
-    sum(price_usd * volume_24h) FILTER ({TRADED}) / sum(volume_24h) FILTER ({TRADED}) AS vwap_usd,
+    sum(price_usd * volume_24h) FILTER ({IS_VENUE})
+        / sum(volume_24h) FILTER ({IS_VENUE}) AS vwap_usd,
     coalesce(
         median(volume_24h) FILTER (market_cap IS NOT NULL),
         sum(volume_24h)) AS volume_24h

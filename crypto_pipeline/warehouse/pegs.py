@@ -7,6 +7,7 @@ the aggregators, which are no venues, stand by the one. Else the quote counts at
 say that no rate was measured.
 """
 
+from crypto_pipeline.tables.market import IS_VENUE
 from crypto_pipeline.tables.outcomes import Rejection
 from crypto_pipeline.warehouse.sql import Connection, literal
 
@@ -33,7 +34,7 @@ said AS (
 ),
 voice AS (
     SELECT symbol, source, coalesce(voice_of, source) AS family, price_usd, timestamp,
-        market_cap IS NULL AS venue
+        {IS_VENUE} AS venue, market_cap IS NOT NULL AS lists
     FROM said LEFT JOIN providers USING (source)
     WHERE quote = 'USD' AND abstains IS NULL
         AND symbol IN (SELECT quote FROM stage_market_prices WHERE quote <> 'USD')
@@ -44,7 +45,7 @@ voice AS (
 ),
 middle AS (
     SELECT symbol, median(price_usd) FILTER (venue) AS middle,
-        median(price_usd) FILTER (NOT venue) AS listed,
+        median(price_usd) FILTER (lists) AS listed,
         count(DISTINCT family) FILTER (venue) AS venues
     FROM voice GROUP BY symbol
 ),
