@@ -154,7 +154,7 @@ def differences(
     follows from another column."""
     table = endpoint.model.table
     unstated = {
-        **dict.fromkeys(table.column_names),
+        **dict.fromkeys(endpoint.model.model_fields),
         **dict.fromkeys(table.filled_by("source"), endpoint.source.name),
         **dict.fromkeys(table.filled_by("observed_at"), to_jsonable_python(NOW)),
         **dict.fromkeys(table.filled_by("collection_id"), COLLECTION),

@@ -11,6 +11,7 @@ from crypto_pipeline.sources.spec import Key, Source, hours, minutes
 from crypto_pipeline.sources.values import (
     WrongShape,
     at,
+    chain_name,
     change,
     coin,
     given,
@@ -51,7 +52,12 @@ DEFILLAMA.endpoint(
     row=lambda c: (
         None
         if nonzero(c["tvl"]) is None
-        else {"source_id": c["name"], "name": c["name"], "tvl_usd": c["tvl"]}
+        else {
+            "source_id": c["name"],
+            "name": c["name"],
+            "blockchain": chain_name(c["name"]),
+            "tvl_usd": c["tvl"],
+        }
     ),
 )
 
@@ -159,6 +165,7 @@ def l2beat_project(p: tuple[str, dict[str, Any]]) -> dict[str, Any] | None:
     return {
         "source_id": name,
         "name": project["name"],
+        "blockchain": chain_name(project["name"]),
         "category": project.get("category"),
         "tvl_usd": total,
         "change_7d_pct": percent(project["tvs"].get("change7d")),

@@ -42,7 +42,12 @@ _SPLIT = re.compile(r"[-_/:]")
 _LOT = re.compile(r"(10{3,}|1M|k)(?=[A-Z]{2})")
 _GROUPED = re.compile(r"\s*[-+]?\d{1,3}(,\d{3})+(\.\d*)?\s*")
 _DIGITS = re.compile(r"-?[0-9]+")
-_TICKERS = {"XBT": "BTC", "XXBT": "BTC", "XDG": "DOGE", "XXDG": "DOGE"}
+_SPELLINGS = {"XBT": "BTC", "XXBT": "BTC", "XDG": "DOGE", "XXDG": "DOGE"}
+_RENAMED = {"MATIC": "POL", "RNDR": "RENDER"}
+"""Coins whose project gave them another ticker, one for one: venues and lists follow at their own
+pace, and some never. Not FTM, which venues ended as S, nor LUNA, which is another coin now: there
+the venue that means the former one says so in its declaration."""
+_TICKERS = {**_SPELLINGS, **_RENAMED}
 _EARLIEST = datetime(2009, 1, 3, tzinfo=UTC)
 
 
@@ -322,7 +327,8 @@ def ticker(
     in quote currency, where that is not said base volume times the day's average price `vwap`, else
     times the last one. A market without a price (halted, never traded) is left out; so is a joined
     name that ends in no known quote. The change comes as percent, or is computed from the price 24
-    hours ago in `opened`. `source_id` is the exchange's name where that is not the pair.
+    hours ago in `opened`. `source_id` is the exchange's name where that is not the pair. Coins that
+    are sold by the thousand, as 1000SATS, have the price of one.
     """
     base, quote = _split_or_none(pair, quotes) if isinstance(pair, str) else pair
     quote = ticker_name(quote)
@@ -331,11 +337,12 @@ def ticker(
         return None
     volume = number(quote_volume)
     named = pair if isinstance(pair, str) else f"{base}-{quote}"
+    symbol, many = lot(_upper(base))
     return {
-        "symbol": base,
+        "symbol": symbol,
         "source_id": named if source_id is ... else label(source_id),
         "quote": quote,
-        "price_usd": last,
+        "price_usd": last / many,
         "volume_24h": times(base_volume, nonzero(vwap) or last) if volume is None else volume,
         "price_change_24h": number(change_pct) if opened is None else change(opened, last),
         "source_at": at,
@@ -438,6 +445,33 @@ def lot(base: str) -> tuple[str, float]:
     if base.endswith("1000") and base[:-4].isalpha():
         return base[:-4], 1e3
     return base, 1.0
+
+
+# Chains
+
+_CHAINS = {
+    "arbitrum_one": "arbitrum",
+    "binance": "bsc",
+    "bnb_chain": "bsc",
+    "doge": "dogecoin",
+    "ethereumclassic": "ethereum_classic",
+    "hyperliquid_l1": "hyperevm",
+    "immutable_zkevm": "immutable",
+    "op_mainnet": "optimism",
+    "op_bnb": "opbnb",
+    "plume_mainnet": "plume",
+    "polygon_pos": "polygon",
+    "world_chain": "worldchain",
+    "xrpl": "ripple",
+    "zksync_era": "zksync",
+}
+"""Chains that lists call by another name than the tables, in lower case and with _ for blanks."""
+
+
+def chain_name(name: str) -> str:
+    """A chain as every table names it: ethereum, optimism, arbitrum_nova."""
+    plain = "_".join(name.lower().split())
+    return _CHAINS.get(plain, plain)
 
 
 # Gas

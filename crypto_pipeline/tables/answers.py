@@ -359,6 +359,7 @@ TVL_CHANGES = View(
         _column("source", "Who said so"),
         _column("scope", "chain or protocol"),
         _column("name", "Which one"),
+        _column("blockchain", "Of a chain, its name as in the other tables"),
         _column("tvl_usd", "Locked now", "USD"),
         _column("change_1d_pct", "Change within a day", "%"),
         _column("change_7d_pct", "Change within a week", "%"),
@@ -366,6 +367,7 @@ TVL_CHANGES = View(
     ),
     f"""(
     SELECT source, scope, last(name ORDER BY timestamp) AS name,
+        last(blockchain ORDER BY timestamp) AS blockchain,
         arg_max(tvl_usd, timestamp) AS tvl_usd,
         {_tvl_before(1)}, {_tvl_before(7)}, max(timestamp) AS timestamp,
         (arg_max(tvl_usd, timestamp) / nullif(usd_1d, 0) - 1) * 100 AS change_1d_pct,

@@ -189,6 +189,7 @@ class DefiTvl(
     scope: Text = column("chain or protocol")
     source_id: Id = column("The source's own id of the chain or protocol")
     name: Text = column("Chain or protocol as the source writes it")
+    blockchain: Text | None = optional("Of a chain, its name as in the other tables")
     category: Text | None = optional("Kind of protocol, where the source says")
     tvl_usd: Amount = column("Value locked", unit="USD", decimals=0, jump=1e5)
     change_1d_pct: Change | None = optional("Change over a day", unit="%", decimals=4)
