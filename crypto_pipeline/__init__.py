@@ -29,6 +29,8 @@ voice       what one source says of a coin in the agreed view
 cluster     voices of a coin near one another; one of them wins, or the coin is disputed
 witness     what stands by a cluster and is no voice: market caps, candles, marks, the last price
 market cap  a coin's value: circulating supply times price
+story       what articles of one event tell; named by the first of them
+lexicon     what words weigh as good or bad news
 lock        what keeps two processes from one thing at once
 spool       collections that wait on disk because the database could not be written
 memory      what one collection tells the next
@@ -61,6 +63,12 @@ tables         every table as a row model: the only place where a column is decl
   pools        who stands in for whom, and what was used of each quota
   worker       runs, failures, schedules, alerts, the machine
   views        what is computed from the others
+reading        what the words of an article say
+  lexicon      lists of words, and what words and phrases weigh
+  words        languages, and spellings that are one
+  sentiment    how good or bad news a headline is
+  coins        which coins a text names
+  stories      which articles tell the same story
 sources        every endpoint as data: the only place where a source is named
   spec         the vocabulary: a source, its key, its endpoints
   values       the converters that row functions share
@@ -83,6 +91,7 @@ warehouse      the DuckDB file: the only package that knows duckdb
   queries      what is asked of the file: by alerts, status and the budget
   agreed_view  the SQL of the agreed view over all sources
   witness      what was stored last, held against what is said now
+  articles     what is read out of new articles
   load         rows into tables, one transaction a collection
   spool        collections that wait on disk
   upkeep       old rows out, the file written anew

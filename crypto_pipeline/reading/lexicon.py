@@ -1,11 +1,12 @@
-"""The words and phrases that weigh, from the files beside this module.
+"""The lists of words in the files beside this module, and the words and phrases that weigh.
 
 Owns: the form of these files, and how a phrase is found in a text. Must not know: how the weights
 of a text add up.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from importlib.resources import files
+from functools import cache
+from pathlib import Path
 from typing import NamedTuple
 
 GAP = "..."
@@ -15,10 +16,16 @@ LONGEST_GAP = 5
 
 def lines(name: str) -> Iterator[list[str]]:
     """The fields of each line of a file of this package, without comments."""
-    text = files(__package__).joinpath(name).read_text(encoding="utf-8")
+    text = Path(__file__).with_name(name).read_text(encoding="utf-8")
     for line in text.splitlines():
         if line and not line.startswith("#"):
             yield line.split("\t")
+
+
+@cache
+def words_that(use: str) -> frozenset[str]:
+    """The words of words.tsv that are good for this."""
+    return frozenset(dict(lines("words.tsv"))[use].split())
 
 
 class Found(NamedTuple):

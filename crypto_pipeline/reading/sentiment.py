@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Literal
 
-from crypto_pipeline.reading.lexicon import Lexicon
+from crypto_pipeline.reading.lexicon import Lexicon, words_that
 from crypto_pipeline.reading.words import bounded, folded, language, persian, stems, tokens
 
 if TYPE_CHECKING:
@@ -68,14 +68,10 @@ def _score_english(text: str) -> float:
         said.append(_as_one(found.entry) if found and length > 1 else words[place])
         place += length
     score = float(_vader().polarity_scores(" ".join(said))["compound"])
-    return score * (OF_A_QUESTION if keys and keys[0] in _ASKS else 1)
+    return score * (OF_A_QUESTION if keys and keys[0] in words_that("asks") else 1)
 
 
 _HYPHEN = re.compile(r"(?<=\w)-(?=\w)")
-_ASKS = frozenset(
-    "how what who when where which is are will can could should would does do did has have".split()
-)
-"""How a question or an explanation begins; "why" asks for the reason of what did happen."""
 
 
 @cache
@@ -90,9 +86,9 @@ def _english() -> Lexicon:
 @cache
 def _vader() -> "SentimentIntensityAnalyzer":
     """VADER, with our words over its own. Imported only where something is read."""
-    from vaderSentiment.vaderSentiment import SentimentIntensityAnalyzer
+    from vaderSentiment import vaderSentiment  # noqa: PLC0415  (only who reads one pays for it)
 
-    analyzer = SentimentIntensityAnalyzer()
+    analyzer = vaderSentiment.SentimentIntensityAnalyzer()
     ours = _english().weights
     analyzer.lexicon.update({_as_one(entry): weight for entry, weight in ours.items()})
     return analyzer
@@ -109,18 +105,12 @@ def _as_one(phrase: str) -> str:
 def _score_persian(text: str) -> float:
     clauses = [tokens(clause) for clause in _CLAUSE.split(persian(text) + " ")]
     total = sum(map(_clause_score, clauses))
-    if any(not _ASKED.isdisjoint(clause) for clause in clauses):
+    if any(not words_that("asked").isdisjoint(clause) for clause in clauses):
         total *= OF_A_QUESTION
     return total / math.sqrt(total * total + 15)
 
 
 _CLAUSE = re.compile(r"[؛،.!؟?:;|]\s")
-_ASKED = frozenset("ایا چیست چگونه چطور چه کدام راهنمای اموزش".split())
-_NOT = frozenset(
-    "نکرد نکرده نمیکند نکنند نشد نشده نمیشود نشود نیست نیستند نبود نبوده ندارد ندارند نداشت "
-    "نخورد نرسید ندید نتوانست نتوانسته نمیتواند نمیرسد نخواهد نمرده نرفت نداد نمیدهد نزد".split()
-)
-"""Verbs that deny what their clause says."""
 _WITHOUT = frozenset(("بدون", "عدم"))
 _AFTER = frozenset(("پس", "بعد"))
 
@@ -142,7 +132,7 @@ def _clause_score(words: Sequence[str]) -> float:
         if before[1:] == ["از"] and before[0] in _AFTER:
             weight *= AFTERWARDS
         total += weight
-        denied = denied or (found is None and words[place] in _NOT)
+        denied = denied or (found is None and words[place] in words_that("denies"))
         place += found.length if found else 1
     return total * DENIED if denied else total
 

@@ -7,6 +7,8 @@ import re
 from collections.abc import Iterator
 from typing import Literal
 
+from crypto_pipeline.reading.lexicon import words_that
+
 Language = Literal["en", "fa"]
 
 LONGEST = 600
@@ -16,37 +18,12 @@ _PERSIAN = re.compile(r"[\u0600-\u06ff]")
 _LATIN = re.compile(r"[A-Za-z]")
 _OTHER = re.compile(r"[^\W\d_A-Za-z\u0600-\u06ff\u00c0-\u024f]")
 
-_ENGLISH = frozenset(
-    "a after ahead all amid an and are as at be but by can could do does for from has have how if "
-    "in into is it its may more new not of off on or out over says than that the their this to up "
-    "what when who why will with would you your".split()
-)
-_NOT_ENGLISH = frozenset(
-    "al aus auf bei com como con da das dans de dei del dem den der des di die du e ein eine el "
-    "em en es est et fällt für gli ile il im ist la las le les los mit nach nicht não não non para "
-    "pas pour por que qui se sich sind steigt su sur um una und une unter uma ve vom von vor wird "
-    "zu zum zur über y".split()
-)
-
+_HALF_SPACES = "\u200c\u200d\u200e\u200f"
+_MARKS = "\u0640\u064b\u064c\u064d\u064e\u064f\u0650\u0651\u0652"
 _FOLDED = str.maketrans(
-    {
-        **dict.fromkeys("يىئ", "ی"),
-        **dict.fromkeys("أإٱ", "ا"),
-        "ك": "ک",
-        "ة": "ه",
-        "ۀ": "ه",
-        "ؤ": "و",
-        **{chr(code): None for code in (0x200C, 0x200D, 0x200E, 0x200F, 0x0640)},
-        **{chr(code): None for code in range(0x064B, 0x0653)},
-        **{ord("۰") + n: str(n) for n in range(10)},
-        **{ord("٠") + n: str(n) for n in range(10)},
-        "٫": ".",
-        "٬": ",",
-        "’": "'",
-        "‘": "'",
-        "–": "-",
-        "—": "-",
-    }
+    "يىئأإٱكةۀؤ۰۱۲۳۴۵۶۷۸۹٠١٢٣٤٥٦٧٨٩٫٬’‘–—",
+    "یییاااکههو01234567890123456789.,''--",
+    _HALF_SPACES + _MARKS,
 )
 
 _ENDINGS = ("هایشان", "هایش", "هایی", "های", "ها", "ترین", "شان", "اش", "ان", "ات", "ای", "ی")
@@ -70,8 +47,8 @@ def language(text: str) -> Language | None:
     if not latin:
         return None
     small = text.lower().split()
-    foreign = sum(word in _NOT_ENGLISH for word in small)
-    return None if foreign > sum(word in _ENGLISH for word in small) else "en"
+    foreign = sum(word in words_that("other") for word in small)
+    return None if foreign > sum(word in words_that("english") for word in small) else "en"
 
 
 def folded(text: str) -> str:

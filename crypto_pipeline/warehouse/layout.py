@@ -80,9 +80,11 @@ def _migrate(connection: Connection, before: int) -> None:
             _write_anew(connection, table, values, loosened)
         for statement in (*step.statements, *step.fills):
             connection.execute(statement)
-        for table, values in step.keys.items():
-            _add_key(connection, table, values)
     _add_missing(connection)
+    for number in steps if before else ():
+        # Later than the columns: DuckDB adds none to a table whose rows this transaction changed.
+        for table, values in MIGRATIONS[number].keys.items():
+            _add_key(connection, table, values)
     _create_views(connection)
     _comment(connection)
     for number in steps:

@@ -19,6 +19,7 @@ from crypto_pipeline.tables import (
     Coin,
     DataCollection,
     MarketPrice,
+    NewsArticle,
     RateLimitUsage,
     Row,
     Table,
@@ -26,6 +27,7 @@ from crypto_pipeline.tables import (
 )
 from crypto_pipeline.tables.spec import Column
 from crypto_pipeline.warehouse.agreed_view import IDENTIFY, STATEMENTS
+from crypto_pipeline.warehouse.articles import read_articles
 from crypto_pipeline.warehouse.errors import WarehouseError
 from crypto_pipeline.warehouse.layout import migrate, with_keys
 from crypto_pipeline.warehouse.migrations import MIGRATIONS
@@ -279,6 +281,8 @@ def _write_table(
             f"DELETE FROM {stage} s WHERE EXISTS "
             f"(SELECT 1 FROM {table.name} t WHERE {_same(table, stage)})"
         )
+        if model is NewsArticle:
+            read_articles(connection, stage)
     elif table.write == "upsert":
         _clear_for_upsert(connection, stage, table)
     elif table.write == "replace":
