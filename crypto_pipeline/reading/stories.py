@@ -75,9 +75,9 @@ class Headline:
     def same_story(self, other: "Headline", shared: float) -> bool:
         """Whether two headlines with so much weight in common are of one story: they are not when
         their figures or their coins differ, or when one tells good news and the other bad."""
-        if abs(self.at - other.at) > WITHIN or not self.total:
-            return False
         if shared < ALIKE_FROM * (self.total + other.total - shared):
+            return False
+        if abs(self.at - other.at) > WITHIN:
             return False
         if self.figures and other.figures and self.figures != other.figures:
             return False
@@ -102,7 +102,7 @@ class Stories:
                 shared[first] += weight
         alike = [first for first, weight in shared.items() if headline.same_story(first, weight)]
         if alike:
-            return max(alike, key=shared.__getitem__).key
+            return min(alike, key=lambda first: (-shared[first], first.at, first.key)).key
         self._keep(headline)
         return headline.key
 
@@ -128,7 +128,7 @@ def _stem(word: str) -> str:
     """A word without its endings, the same for all its forms more often than not."""
     if word.isupper():
         return word
-    word = list(stems(word))[-1]
+    word = stems(word)[-1]
     for suffix in _SUFFIXES:
         if word.endswith(suffix) and len(word) - len(suffix) >= 4:
             return word.removesuffix(suffix).removesuffix("e")

@@ -4,7 +4,6 @@ Owns: that a text is bounded before anything looks at it. Must not know: what a 
 """
 
 import re
-from collections.abc import Iterator
 from typing import Literal
 
 from crypto_pipeline.reading.lexicon import words_that
@@ -66,9 +65,9 @@ def tokens(text: str) -> list[str]:
     return _TOKEN.findall(text.lower())
 
 
-def stems(word: str) -> Iterator[str]:
-    """A Persian word, and what it is without its endings."""
-    yield word
-    for ending in _ENDINGS:
-        if word.endswith(ending) and len(word) - len(ending) >= 2:
-            yield word[: -len(ending)]
+def stems(word: str) -> tuple[str, ...]:
+    """A Persian word, and what it is without its endings; any other word as it is."""
+    if not word.endswith(_ENDINGS):
+        return (word,)
+    found = [word.removesuffix(ending) for ending in _ENDINGS if word.endswith(ending)]
+    return (word, *(stem for stem in found if len(stem) >= 2))
