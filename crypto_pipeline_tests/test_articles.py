@@ -1,6 +1,8 @@
 """Articles from a feed to the file: sentiment, coins and story of what is new there."""
 
 import re
+import subprocess
+import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from email.utils import format_datetime
@@ -169,6 +171,14 @@ def test_what_waited_in_the_spool_is_read_when_it_is_written(warehouse: Warehous
         assert warehouse.write(batch("c1", article("https://a.example/1"))).spooled
     warehouse.write(batch("c2", price("alpha", "BTC", 1, "c2")))
     assert of(warehouse, "story", "sentiment") == {"a.example/1": ["a.example/1", "neutral"]}
+
+
+def test_who_stores_no_articles_does_not_pay_for_reading_them() -> None:
+    code = "import sys, crypto_pipeline.cli, crypto_pipeline.warehouse; print(*sys.modules)"
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    loaded = ran.stdout.split()
+    assert "crypto_pipeline.warehouse.load" in loaded
+    assert not [name for name in loaded if name.startswith(("vader", "crypto_pipeline.reading"))]
 
 
 def test_news_by_coin_and_day_can_be_counted(warehouse: Warehouse, canned: Canned) -> None:

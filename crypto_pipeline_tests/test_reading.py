@@ -107,6 +107,8 @@ def test_plain_vader_reads_them_worse() -> None:
         ("بیت‌کوین سقوط کرد", "negative"),
         ("آیا بیت‌کوین سقوط می‌کند؟", "neutral"),
         ("معامله بدون ضرر", "positive"),
+        ("رشد بیت‌کوین پس از ریزش", "positive"),
+        ("رشد بیت‌کوین و ریزش", "neutral"),
         ("راگ پول تازه", "negative"),
         ("راگ‌پول تازه", "negative"),
     ],

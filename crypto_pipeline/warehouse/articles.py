@@ -16,11 +16,11 @@ from crypto_pipeline.warehouse.sql import Connection, literal
 _MOMENT = "coalesce(published_at, created_at)"
 
 _SHAPE = {
-    "article_key": "VARCHAR",
-    "read_sentiment": "VARCHAR",
-    "read_score": "DOUBLE",
-    "read_symbols": ["VARCHAR"],
-    "read_story": "VARCHAR",
+    "key": "VARCHAR",
+    "sentiment": "VARCHAR",
+    "score": "DOUBLE",
+    "symbols": ["VARCHAR"],
+    "story": "VARCHAR",
 }
 
 
@@ -37,13 +37,12 @@ def read_articles(connection: Connection, stage: str) -> None:
         _reading(stories, known, *article)
         for article in sorted(new, key=lambda article: (article[-1], article[0]))
     ]
+    said = f"from_json({literal(json.dumps(readings))}, {literal(json.dumps([_SHAPE]))})"
     connection.execute(
-        f"UPDATE {stage} SET sentiment_score = read_score, symbols = read_symbols, "
-        "story = read_story, sentiment = coalesce(sentiment, read_sentiment), sentiment_by = CASE "
-        "WHEN sentiment IS NOT NULL THEN 'source' WHEN read_score IS NOT NULL THEN 'lexicon' END "
-        f"FROM (SELECT unnest(from_json({literal(json.dumps(readings))}, "
-        f"{literal(json.dumps([_SHAPE]))}), recursive := true)) reading "
-        f"WHERE {stage}.article_key = reading.article_key"
+        f"UPDATE {stage} SET sentiment_score = said.score, symbols = said.symbols, "
+        "story = said.story, sentiment = coalesce(sentiment, said.sentiment), sentiment_by = CASE "
+        "WHEN sentiment IS NOT NULL THEN 'source' WHEN said.score IS NOT NULL THEN 'lexicon' END "
+        f"FROM (SELECT unnest({said}) AS said) WHERE article_key = said.key"
     )
 
 
@@ -80,9 +79,9 @@ def _reading(
 ) -> dict[str, Any]:
     reading = read(title, content)
     return {
-        "article_key": key,
-        "read_sentiment": reading and reading.sentiment,
-        "read_score": reading and reading.score,
-        "read_symbols": symbols(title, content, tags or (), known) or None,
-        "read_story": stories.of(Article(key, title, at)),
+        "key": key,
+        "sentiment": reading and reading.sentiment,
+        "score": reading and reading.score,
+        "symbols": symbols(title, content, tags or (), known) or None,
+        "story": stories.of(Article(key, title, at)),
     }

@@ -27,7 +27,6 @@ from crypto_pipeline.tables import (
 )
 from crypto_pipeline.tables.spec import Column
 from crypto_pipeline.warehouse.agreed_view import IDENTIFY, STATEMENTS
-from crypto_pipeline.warehouse.articles import read_articles
 from crypto_pipeline.warehouse.errors import WarehouseError
 from crypto_pipeline.warehouse.layout import migrate, with_keys
 from crypto_pipeline.warehouse.migrations import MIGRATIONS
@@ -282,7 +281,7 @@ def _write_table(
             f"(SELECT 1 FROM {table.name} t WHERE {_same(table, stage)})"
         )
         if model is NewsArticle:
-            read_articles(connection, stage)
+            _read_articles(connection, stage)
     elif table.write == "upsert":
         _clear_for_upsert(connection, stage, table)
     elif table.write == "replace":
@@ -294,6 +293,12 @@ def _write_table(
         return {}
     counted = connection.execute(f"SELECT _endpoint, count(*) FROM {stage} GROUP BY 1")
     return dict(counted.fetchall())
+
+
+def _read_articles(connection: Connection, stage: str) -> None:
+    from crypto_pipeline.warehouse import articles  # noqa: PLC0415  (only with news it is paid for)
+
+    articles.read_articles(connection, stage)
 
 
 def _fill_stage(connection: Connection, stage: str, table: Table, relation: str) -> None:
