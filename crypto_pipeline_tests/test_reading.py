@@ -146,6 +146,15 @@ def test_languages_are_told_apart(text: str, told: str | None) -> None:
     assert (read(text) is None) == (told is None)
 
 
+def test_headline_and_summary_are_of_one_language_that_is_read() -> None:
+    assert read("비트코인 급등", "Bitcoin soars in Seoul, traders say") is None
+    assert read("Bitcoin soars", "비트코인이 오늘 급등했다고 거래소가 밝혔다") is None
+    assert read("Bitcoin 100", "Der Kurs steigt auf ein Hoch und die Anleger sind froh") is None
+    persian_summary = read("BTC/USDT", "بیت‌کوین امروز سقوط کرد")
+    assert persian_summary
+    assert persian_summary.sentiment == "negative"
+
+
 @given(ANY_TEXT, st.none() | ANY_TEXT)
 def test_any_text_has_a_score_on_the_scale_or_none(headline: str, summary: str | None) -> None:
     reading = read(headline, summary)

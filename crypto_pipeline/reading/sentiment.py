@@ -8,13 +8,21 @@ Must not know: tables, sources, what the files say of each word.
 import math
 import re
 import string
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Literal
 
 from crypto_pipeline.reading.lexicon import Lexicon, words_that
-from crypto_pipeline.reading.words import bounded, folded, language, persian, stems, tokens
+from crypto_pipeline.reading.words import (
+    Language,
+    bounded,
+    folded,
+    language,
+    persian,
+    stems,
+    tokens,
+)
 
 if TYPE_CHECKING:
     from vaderSentiment.vaderSentiment import SentimentIntensityAnalyzer
@@ -48,9 +56,10 @@ def read(headline: str, summary: str | None = None) -> Reading | None:
     """What a headline says, and its summary where the headline says nothing; None in a language
     that is not read."""
     headline, summary = bounded(headline), bounded(summary or "")
-    score_of = _SCORES.get(language(f"{headline} {summary}") or "")
-    if score_of is None:
+    told = language(headline) and language(f"{headline} {summary}")
+    if told is None:
         return None
+    score_of = _SCORES[told]
     score = score_of(headline) or OF_A_SUMMARY * score_of(summary)
     return Reading(round(score, 4))
 
@@ -147,4 +156,4 @@ def _persian() -> Lexicon:
     )
 
 
-_SCORES = {"en": _score_english, "fa": _score_persian}
+_SCORES: Mapping[Language, Callable[[str], float]] = {"en": _score_english, "fa": _score_persian}
