@@ -103,6 +103,17 @@ def test_a_story_goes_on_in_the_next_collection(warehouse: Warehouse, canned: Ca
     }
 
 
+def test_a_story_does_not_drift(warehouse: Warehouse, canned: Canned) -> None:
+    told = "Kraken halts withdrawals after outage"
+    run(warehouse, "c1", feed(canned, "paper", told, f"{told} hits wallets"))
+    run(warehouse, "c2", feed(canned, "gazette", "Kraken outage hits wallets"))
+    assert of(warehouse, "story") == {
+        "paper.example/0": "paper.example/0",
+        "paper.example/1": "paper.example/0",
+        "gazette.example/0": "gazette.example/0",
+    }
+
+
 def test_what_is_stored_is_not_read_again(
     warehouse: Warehouse, canned: Canned, monkeypatch: pytest.MonkeyPatch
 ) -> None:

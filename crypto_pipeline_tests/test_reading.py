@@ -123,6 +123,9 @@ def test_a_summary_speaks_where_the_headline_says_nothing() -> None:
     assert silent
     assert told
     assert (silent.score, told.sentiment) == (0, "negative")
+    alone = read("The price plunged in a bloodbath")
+    assert alone
+    assert told.score == pytest.approx(alone.score / 2, abs=1e-3)
     assert read("Bitcoin soars", "The price plunged") == read("Bitcoin soars")
 
 
@@ -257,6 +260,7 @@ SAME = [
     ("Kraken halts withdrawals after outage", "Kraken Halts Withdrawals Following Outage"),
     ("BlackRock files for staked Ethereum ETF", "BlackRock Files for Staked Ether ETF With SEC"),
     ("Bitcoin tops 91 thousand", "BTC tops $91,000"),
+    ("Bitcoin climbs 3% to $91,000", "BTC rises 3 percent to $91K"),
     ("بیت‌کوین به بالای ۹۱ هزار دلار صعود کرد", "صعود بيت كوين به بالای 91,000 دلار"),
     ("کره جنوبی مالیات رمزارزها را لغو کرد", "لغو مالیات رمزارزها در کره جنوبی"),
     ("هک ۳۸ میلیون دلاری پروتکل لاریکس", "پروتکل لاریکس ۳۸ میلیون دلار هک شد"),

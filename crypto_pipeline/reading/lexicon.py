@@ -57,7 +57,7 @@ class Lexicon:
             for spelled in spellings(entry.strip())
         }
         self._phrases: dict[str, list[tuple[str, ...]]] = {}
-        for entry in sorted(self.weights, key=len, reverse=True):
+        for entry in self.weights:
             first, *rest = entry.split()
             self._phrases.setdefault(first, []).append((first, *rest))
 
@@ -66,12 +66,10 @@ class Lexicon:
         longest: Found | None = None
         for stem in self._stems(words[place]):
             for phrase in self._phrases.get(stem, ()):
-                if longest and len(phrase) <= longest.length:
-                    continue
-                length = self._length(phrase[1:], words, place + 1)
-                if length is not None and (longest is None or length >= longest.length):
+                rest = self._length(phrase[1:], words, place + 1)
+                if rest is not None and (longest is None or rest + 1 > longest.length):
                     entry = " ".join(phrase)
-                    longest = Found(entry, self.weights[entry], length + 1)
+                    longest = Found(entry, self.weights[entry], rest + 1)
         return longest
 
     def _length(self, phrase: Sequence[str], words: Sequence[str], place: int) -> int | None:
