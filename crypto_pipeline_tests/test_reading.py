@@ -205,6 +205,7 @@ def test_a_coin_is_listed_once_and_a_name_is_of_one_coin() -> None:
         ("ONE LINK NEAR SUN GAS FUN HOT", []),
         ("Harmony (ONE) jumps", ["ONE"]),
         ("All for (ONE)", ["ONE"]),
+        ("(ONE) for all", []),
         ("$ONE and $link rally, $NVDA and $5 million too", ["ONE", "LINK"]),
         ("NEAR Protocol leads as prices near a peak", ["NEAR"]),
         ("Chainlink joins", ["LINK"]),
