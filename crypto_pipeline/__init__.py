@@ -31,6 +31,8 @@ witness     what stands by a cluster and is no voice: market caps, candles, mark
 fiat quote  what one source trades a dollar coin or bitcoin at in a currency
 fiat rate   what a dollar costs in a currency, as the sources' quotes agree
 market cap  a coin's value: circulating supply times price
+story       what articles of one event tell; named by the first of them
+lexicon     what words weigh as good or bad news
 lock        what keeps two processes from one thing at once
 spool       collections that wait on disk because the database could not be written
 memory      what one collection tells the next
@@ -66,6 +68,12 @@ tables         every table as a row model: the only place where a column is decl
   worker       runs, failures, schedules, alerts, the machine
   views        the vocabulary of views and macros; those of the worker, and of the past
   answers      ready answers: what analysts compute from the tables
+reading        what the words of an article say
+  lexicon      lists of words, and what words and phrases weigh
+  words        languages, and spellings that are one
+  sentiment    how good or bad news a headline is
+  coins        which coins a text names
+  stories      which articles tell the same story
 sources        every endpoint as data: the only place where a source is named
   spec         the vocabulary: a source, its key, its endpoints
   values       the converters that row functions share
@@ -91,6 +99,7 @@ warehouse      the DuckDB file: the only package that knows duckdb
   agreed_past  the SQL of what is kept of it: prices, and the bars made of them
   fiat_view    the SQL of the rates of other currencies
   witness      what was stored last, held against what is said now
+  articles     what is read out of new articles
   load         rows into tables, one transaction a collection
   spool        collections that wait on disk
   upkeep       old rows out, the file written anew

@@ -420,6 +420,34 @@ WHALE_FLOWS = View(
     check="largest_usd IS NULL OR largest_usd <= amount_usd * (1 + 1e-9)",
 )
 
+NEWS_BY_COIN = View(
+    "news_by_coin",
+    "What was written about each coin on each day: stories, which several articles may tell, and "
+    "the mean of what their words come to. Days are those of publication, or else of first sight.",
+    (
+        _column("day", "Start of the day, UTC"),
+        SYMBOL,
+        _column("stories", "How many stories"),
+        _column("articles", "How many articles tell them"),
+        _column("score", "Mean over the stories, -1 the worst news and 1 the best"),
+        _column("positive", "Stories whose first article is positive"),
+        _column("negative", "Stories whose first article is negative"),
+    ),
+    """(
+    WITH told AS (
+        SELECT date_trunc('day', coalesce(published_at, created_at)) AS day, symbol,
+            coalesce(story, article_key) AS story, count(*) AS articles,
+            arg_min(sentiment_score, created_at) AS score,
+            arg_min(sentiment, created_at) AS sentiment
+        FROM (SELECT *, unnest(symbols) AS symbol FROM news_articles) GROUP BY ALL
+    )
+    SELECT day, symbol, count(*) AS stories, sum(articles)::BIGINT AS articles,
+        avg(score) AS score, count(*) FILTER (sentiment = 'positive') AS positive,
+        count(*) FILTER (sentiment = 'negative') AS negative
+    FROM told GROUP BY ALL ORDER BY day DESC, stories DESC, symbol)""",
+    check="stories <= articles AND positive + negative <= stories",
+)
+
 FEAR_AND_GREED = View(
     "fear_and_greed",
     "The fear and greed index of each day, the median over sources, beside Bitcoin's return on "
@@ -554,6 +582,7 @@ ANSWERS: tuple[View, ...] = (
     TVL_CHANGES,
     GAS_BY_HOUR,
     WHALE_FLOWS,
+    NEWS_BY_COIN,
     FEAR_AND_GREED,
     ANOMALIES,
     LATEST_FIAT_RATES,

@@ -2,9 +2,9 @@
 
 from collections.abc import Mapping
 from datetime import timedelta
-from typing import Self
+from typing import Annotated, Literal, Self
 
-from pydantic import model_validator
+from pydantic import Field, model_validator
 
 from crypto_pipeline.groups import HISTORICAL, UI
 from crypto_pipeline.tables.spec import (
@@ -17,6 +17,8 @@ from crypto_pipeline.tables.spec import (
     column,
     optional,
 )
+
+Score = Annotated[float, Field(ge=-1, le=1, allow_inf_nan=False)]
 
 
 class NewsArticle(
@@ -32,7 +34,8 @@ class NewsArticle(
 
     The url is the one it was published with, without what counts readers; article_key is what all
     addresses of one article have in common: http or https, www, AMP, the order of parameters. An
-    article that two sources carry belongs to the one that was seen first.
+    article that two sources carry belongs to the one that was seen first. Sentiment, coins and
+    story are read out of it as it is stored; articles stored before there was that have none.
     """
 
     title: Text = column("Headline, without markup")
@@ -45,7 +48,19 @@ class NewsArticle(
     content: Text | None = optional("Summary or lead, without markup")
     author: Text | None = optional("Author, as the source says")
     tags: list[str] | None = optional("Categories, as the source says")
-    sentiment: Text | None = optional("positive, negative or neutral, where the source says")
+    sentiment: Text | None = optional(
+        "positive, negative or neutral: the source's word, or else what its words come to; NULL in "
+        "languages other than English and Persian"
+    )
+    sentiment_by: Literal["source", "lexicon"] | None = optional("Who says so: source or lexicon")
+    sentiment_score: Score | None = optional(
+        "What its words come to, -1 the worst news and 1 the best; also where the source says",
+        decimals=4,
+    )
+    symbols: list[str] | None = optional("Coins that it names, as canonical tickers")
+    story: Text | None = optional(
+        "The story it tells: article_key of the first article that told it, within 48 hours"
+    )
     source: Text = column("Which source said so first", fill="source")
     created_at: Time = column("When it was first seen", fill="observed_at")
     collection_id: Text = column("The collection (Dagster run) that wrote it", fill="collection_id")

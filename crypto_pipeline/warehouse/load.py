@@ -24,6 +24,7 @@ from crypto_pipeline.tables import (
     FiatQuote,
     FiatRate,
     MarketPrice,
+    NewsArticle,
     RateLimitUsage,
     Row,
     StablecoinPeg,
@@ -308,6 +309,8 @@ def _write_table(
             f"DELETE FROM {stage} s WHERE EXISTS "
             f"(SELECT 1 FROM {table.name} t WHERE {_same(table, stage)})"
         )
+        if model is NewsArticle:
+            _read_articles(connection, stage)
     elif table.write == "upsert":
         _clear_for_upsert(connection, stage, table)
     elif table.write == "replace":
@@ -319,6 +322,12 @@ def _write_table(
         return {}
     counted = connection.execute(f"SELECT _endpoint, count(*) FROM {stage} GROUP BY 1")
     return dict(counted.fetchall())
+
+
+def _read_articles(connection: Connection, stage: str) -> None:
+    from crypto_pipeline.warehouse import articles  # noqa: PLC0415  (only with news it is paid for)
+
+    articles.read_articles(connection, stage)
 
 
 def _fill_stage(connection: Connection, stage: str, table: Table, relation: str) -> None:
