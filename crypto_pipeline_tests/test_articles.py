@@ -16,7 +16,7 @@ from crypto_pipeline.collection.collect import collect
 from crypto_pipeline.reading import sentiment
 from crypto_pipeline.sources import Source
 from crypto_pipeline.sources.spec import Endpoint
-from crypto_pipeline.sources.values import story
+from crypto_pipeline.sources.values import article as row_of_article
 from crypto_pipeline.tables import NewsArticle
 from crypto_pipeline.warehouse import Warehouse, articles
 from crypto_pipeline_tests.conftest import Canned, source
@@ -141,7 +141,7 @@ def test_the_source_s_own_word_is_kept(warehouse: Warehouse, canned: Canned) -> 
     endpoint = declared.endpoint(
         NewsArticle,
         "/news",
-        row=lambda a: story(a["t"], "https://teller.example/1", None, sentiment=a["mood"]),
+        row=lambda a: row_of_article(a["t"], "https://teller.example/1", None, sentiment=a["mood"]),
     )
     run(warehouse, "c1", endpoint)
     told = of(warehouse, "sentiment", "sentiment_by", "sentiment_score > 0")

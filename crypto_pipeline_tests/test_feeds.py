@@ -16,7 +16,7 @@ from crypto_pipeline.collection.exchange import Answer
 from crypto_pipeline.collection.extract import Extraction, extract
 from crypto_pipeline.sources import Source
 from crypto_pipeline.sources.spec import Ask
-from crypto_pipeline.sources.values import article, story
+from crypto_pipeline.sources.values import article, feed_article
 from crypto_pipeline.tables import NewsArticle
 from crypto_pipeline_tests.upstream import RECORDINGS
 
@@ -327,11 +327,12 @@ def test_a_title_of_xhtml_is_read() -> None:
 
 
 def test_an_article_of_any_source_without_a_title_begins_with_its_text() -> None:
-    assert story(None, "https://paper.example/a", None, content="Words")["title"] == "Words"
+    assert article(None, "https://paper.example/a", None, content="Words")["title"] == "Words"
     assert (
-        story("", "https://paper.example/a", None, content="字" * 150)["title"] == "字" * 100 + "…"
+        article("", "https://paper.example/a", None, content="字" * 150)["title"]
+        == "字" * 100 + "…"
     )
-    assert story(None, "https://paper.example/a", None)["title"] is None
+    assert article(None, "https://paper.example/a", None)["title"] is None
 
 
 @pytest.mark.parametrize(
@@ -508,7 +509,7 @@ def test_an_article_without_a_web_address_is_refused() -> None:
         "apart": "",
     }
     with pytest.raises(ValueError, match="web address"):
-        article(entry)
+        feed_article(entry)
 
 
 @pytest.mark.skipif(not RECORDINGS.exists(), reason="../shared/recordings is not here")

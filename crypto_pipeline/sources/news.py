@@ -9,11 +9,11 @@ from crypto_pipeline.sources.spec import Computed, Key, Source, hours, minutes
 from crypto_pipeline.sources.values import (
     article,
     at,
+    feed_article,
     iso,
     label,
     millis,
     seconds,
-    story,
 )
 from crypto_pipeline.tables import NewsArticle, SentimentMetric
 
@@ -137,7 +137,7 @@ BLOOMBERG.feed("/markets/news.rss", variant="markets", min_interval=minutes(30))
 def found_by_google(entry: Mapping[str, Any]) -> dict[str, Any]:
     """A headline of Google News: " - Publisher" ends it, and the summary only repeats it."""
     headline, _, publisher = entry["title"].rpartition(" - ")
-    return article({**entry, "title": headline or publisher, "summary": None}) | {
+    return feed_article({**entry, "title": headline or publisher, "summary": None}) | {
         "author": publisher if headline else None
     }
 
@@ -180,7 +180,7 @@ GDELT.endpoint(
     },
     records="articles",
     # The title comes tokenised, with blanks around its punctuation; seendate is when it was read.
-    row=lambda a: story(a["title"], a["url"], iso(a["seendate"])),
+    row=lambda a: article(a["title"], a["url"], iso(a["seendate"])),
     min_interval=hours(1),
 )
 
@@ -212,7 +212,7 @@ HACKERNEWS.endpoint(
     "/search_by_date",
     params={"query": "bitcoin", "tags": "story", "hitsPerPage": 100},
     records="hits",
-    row=lambda h: story(
+    row=lambda h: article(
         h["title"],
         h.get("url") or f"https://news.ycombinator.com/item?id={label(h['objectID'])}",
         seconds(h["created_at_i"]),
@@ -266,7 +266,7 @@ BINANCE_ANNOUNCEMENTS.endpoint(
     "/article/list/query",
     params={"type": 1, "pageNo": 1, "pageSize": 20},
     records=by_catalog,
-    row=lambda pair: story(
+    row=lambda pair: article(
         pair[1]["title"],
         f"https://www.binance.com/en/support/announcement/{label(pair[1]['code'])}",
         millis(pair[1]["releaseDate"]),
@@ -284,7 +284,7 @@ OKX_ANNOUNCEMENTS.endpoint(
     "/announcements",
     params={"page": 1},
     records="data.0.details",
-    row=lambda a: story(a["title"], a["url"], millis(a["pTime"]), tags=[a["annType"]]),
+    row=lambda a: article(a["title"], a["url"], millis(a["pTime"]), tags=[a["annType"]]),
 )
 
 BYBIT_ANNOUNCEMENTS = Source(
@@ -297,7 +297,7 @@ BYBIT_ANNOUNCEMENTS.endpoint(
     "/index",
     params={"locale": "en-US", "limit": 20},
     records="result.list",
-    row=lambda a: story(
+    row=lambda a: article(
         a["title"],
         a["url"],
         millis(a["dateTimestamp"]),
@@ -321,7 +321,7 @@ KUCOIN_ANNOUNCEMENTS.endpoint(
         "lang": "en_US",
     },
     records="data.items",
-    row=lambda a: story(
+    row=lambda a: article(
         a["annTitle"],
         a["annUrl"],
         millis(a["cTime"]),
@@ -341,7 +341,7 @@ UPBIT_ANNOUNCEMENTS.endpoint(
     "/announcements",
     params={"os": "web", "page": 1, "per_page": 20, "category": "all"},
     records="data.notices",
-    row=lambda n: story(
+    row=lambda n: article(
         n["title"],
         f"https://upbit.com/service_center/notice?id={label(n['id'])}",
         iso(n.get("first_listed_at") or n["listed_at"]),
@@ -359,7 +359,7 @@ BITGET_ANNOUNCEMENTS.endpoint(
     "/annoucements",  # as they spell it
     params={"language": "en_US"},
     records="data",
-    row=lambda a: story(
+    row=lambda a: article(
         a["annTitle"],
         a["annUrl"],
         millis(a["cTime"]),
@@ -377,7 +377,7 @@ BITMEX_ANNOUNCEMENTS.endpoint(
     NewsArticle,
     "/announcement",
     params={"columns": "title,link,date,content"},
-    row=lambda a: story(a["title"], a["link"], iso(a["date"]), content=a.get("content")),
+    row=lambda a: article(a["title"], a["link"], iso(a["date"]), content=a.get("content")),
     min_interval=hours(1),
 )
 
@@ -396,7 +396,7 @@ COINMARKETCAP_NEWS.endpoint(
     params={"page": 1, "size": 40, "language": "en"},
     records="data",
     row=lambda n: (
-        story(
+        article(
             n["meta"]["title"],
             n["meta"]["sourceUrl"],
             iso(n["meta"].get("releasedAt") or n.get("createdAt")),
@@ -421,7 +421,7 @@ CRYPTOCURRENCY_CV.endpoint(
     records="articles",
     # Beside news there are rows of gas prices, network figures and trading ideas.
     row=lambda a: (
-        story(
+        article(
             a["title"],
             a["link"],
             iso(a.get("pubDate")),
@@ -448,7 +448,7 @@ BLOCKCHAIR_NEWS.endpoint(
     "/news",
     params={"q": "language(en)", "limit": 100},
     records="data",
-    row=lambda n: story(n["title"], n["link"], iso(n["time"]), content=n.get("description")),
+    row=lambda n: article(n["title"], n["link"], iso(n["time"]), content=n.get("description")),
     min_interval=hours(1),
 )
 
@@ -464,7 +464,7 @@ ARCTIC_SHIFT.endpoint(
     params={"subreddit": "{each}", "limit": 100, "sort": "desc"},
     each={"CryptoCurrency": {}, "Bitcoin": {}, "ethereum": {}},
     records="data",
-    row=lambda p: story(
+    row=lambda p: article(
         p["title"],
         f"https://www.reddit.com{label(p['permalink'])}",
         seconds(p["created_utc"]),
@@ -491,7 +491,7 @@ CRYPTOPANIC.endpoint(
     "/posts/",
     params={"public": "true", "kind": "news"},
     records="results",
-    row=lambda p: story(
+    row=lambda p: article(
         p["title"],
         p.get("original_url") or p["url"],
         iso(p["published_at"]),
@@ -521,7 +521,7 @@ NEWSAPI.endpoint(
     row=lambda a: (
         None
         if a["title"] == "[Removed]"
-        else story(
+        else article(
             a["title"],
             a["url"],
             iso(a["publishedAt"]),
@@ -543,7 +543,7 @@ COINDESK_DATA_NEWS.endpoint(
     "/article/list",
     params={"lang": "EN", "limit": 100},
     records="Data",
-    row=lambda a: story(
+    row=lambda a: article(
         a["TITLE"],
         a["URL"],
         seconds(a["PUBLISHED_ON"]),
@@ -566,7 +566,7 @@ CRYPTOCOMPARE_NEWS.endpoint(
     "/news/",
     params={"lang": "EN"},
     records="Data",
-    row=lambda a: story(
+    row=lambda a: article(
         a["title"],
         a["url"],
         seconds(a["published_on"]),
@@ -596,7 +596,7 @@ ALPHAVANTAGE_NEWS.endpoint(
     "/query",
     params={"function": "NEWS_SENTIMENT", "tickers": "CRYPTO:BTC", "limit": 200},
     records="feed",
-    row=lambda a: story(
+    row=lambda a: article(
         a["title"],
         a["url"],
         iso(a["time_published"]),
@@ -620,7 +620,9 @@ GNEWS.endpoint(
     "/search",
     params={"q": "bitcoin", "lang": "en", "max": 10},
     records="articles",
-    row=lambda a: story(a["title"], a["url"], iso(a["publishedAt"]), content=a.get("description")),
+    row=lambda a: article(
+        a["title"], a["url"], iso(a["publishedAt"]), content=a.get("description")
+    ),
     min_interval=hours(1),
 )
 
@@ -636,7 +638,7 @@ NEWSDATA.endpoint(
     "/crypto",
     params={"language": "en"},
     records="results",
-    row=lambda a: story(
+    row=lambda a: article(
         a["title"],
         a["link"],
         iso(a["pubDate"]),
@@ -657,7 +659,9 @@ FINNHUB_NEWS.endpoint(
     NewsArticle,
     "/news",
     params={"category": "crypto"},
-    row=lambda a: story(a["headline"], a["url"], seconds(a["datetime"]), content=a.get("summary")),
+    row=lambda a: article(
+        a["headline"], a["url"], seconds(a["datetime"]), content=a.get("summary")
+    ),
     min_interval=minutes(30),
 )
 
@@ -673,7 +677,7 @@ MARKETAUX.endpoint(
     "/news/all",
     params={"entity_types": "cryptocurrency", "language": "en"},
     records="data",
-    row=lambda a: story(
+    row=lambda a: article(
         a["title"],
         a["url"],
         iso(a["published_at"]),
@@ -695,7 +699,7 @@ COINSTATS_NEWS.endpoint(
     "/news",
     params={"limit": 20},
     records="result",
-    row=lambda a: story(
+    row=lambda a: article(
         a["title"],
         a["link"],
         millis(a["feedDate"]),
@@ -716,7 +720,7 @@ TIINGO_NEWS.endpoint(
     NewsArticle,
     "/news",
     params={"tags": "bitcoin,cryptocurrency", "limit": 100},
-    row=lambda a: story(
+    row=lambda a: article(
         a["title"],
         a["url"],
         iso(a["publishedDate"]),

@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 from crypto_pipeline.sources.values import (
     CURRENCY_NAMES,
     Maker,
-    article,
+    feed_article,
     fiat_quote,
     rpc_results,
     ticker,
@@ -240,7 +240,7 @@ class Source:
 
     def feed(self, path: str, **about: Any) -> "Endpoint":
         """Declare an RSS or Atom feed of news, asked with conditional requests."""
-        about.setdefault("row", article)
+        about.setdefault("row", feed_article)
         return self.endpoint(NewsArticle, path, read="feed", conditional=True, **about)
 
     def markets(

@@ -559,7 +559,7 @@ def _cut_out(text: str, begin: re.Pattern[str], end: re.Pattern[str]) -> str:
     return "".join([*kept, text[place:]]) if kept else text
 
 
-def story(
+def article(
     title: Any,
     url: str,
     published_at: datetime | None,
@@ -586,9 +586,9 @@ def story(
     }
 
 
-def article(entry: Mapping[str, Any]) -> dict[str, Any]:
+def feed_article(entry: Mapping[str, Any]) -> dict[str, Any]:
     """The news_articles row of one entry of a feed, as `extract` reads them."""
-    return story(
+    return article(
         entry["title"],
         entry["link"],
         entry["published"],
