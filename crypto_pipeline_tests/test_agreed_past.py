@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from crypto_pipeline.sources.values import ticker, ticker_name
 from crypto_pipeline.tables import MarketPrice, Row
 from crypto_pipeline.warehouse import Warehouse
 from crypto_pipeline_tests.test_agreement import provider
@@ -325,3 +326,50 @@ def test_a_candle_that_its_source_corrects_is_kept_as_it_was(warehouse: Warehous
         "SELECT close, collection_id FROM corrected_candles ORDER BY corrected_at"
     )
     assert past == [(2, "c1"), (4, "c2")]
+
+
+# Which coin
+
+
+def test_each_source_s_id_is_of_one_coin_and_namesakes_are_others(warehouse: Warehouse) -> None:
+    """Three lists know Uniswap; one of them also another UNI, and a fourth that one alone."""
+    listed = [
+        ("a", "uniswap", "Uniswap", 6e9),
+        ("b", "7083", "Uniswap", 6.2e9),
+        ("c", "uni", "Uniswap Protocol Token", 5.8e9),  # another name, and of its size
+        ("a", "unicorn", "Unicorn Token", 4e6),
+        ("d", "unicorn-2", "UNICORN Token", 3.9e6),
+    ]
+    collect(
+        warehouse,
+        0,
+        *(
+            price(source, "UNI", 8 if cap > 1e9 else 0.01, source_id=own, name=name, market_cap=cap)
+            for source, own, name, cap in listed
+        ),
+    )
+    found = warehouse.query(
+        "SELECT source, source_id, coin_id, namesake FROM coin_ids ORDER BY ALL"
+    )
+    assert found == [
+        ("a", "unicorn", "uni:unicorn-token", True),
+        ("a", "uniswap", "uni", False),
+        ("b", "7083", "uni", False),
+        ("c", "uni", "uni", False),
+        ("d", "unicorn-2", "uni:unicorn-token", True),
+    ]
+
+
+def test_a_renamed_coin_goes_on_under_its_new_ticker() -> None:
+    assert (ticker_name("MATIC"), ticker_name("rndr")) == ("POL", "RENDER")
+    assert (ticker_name("LUNA"), ticker_name("FTM")) == ("LUNA", "FTM")
+
+
+def test_a_coin_sold_by_the_thousand_has_the_price_of_one() -> None:
+    row = ticker("1000SATSUSDT", "0.25", base_volume=8_000, opened="0.2")
+    assert row
+    assert (row["symbol"], row["source_id"]) == ("SATS", "1000SATSUSDT")
+    assert (row["price_usd"], row["volume_24h"]) == (0.00025, 2_000)
+    assert row["price_change_24h"] == pytest.approx(25)
+    leveraged = [ticker(f"{name}_USDT", 5) for name in ("BTC3L", "BTCUP", "ETHBULL", "BTC3S")]
+    assert [row and row["symbol"] for row in leveraged] == ["BTC3L", "BTCUP", "ETHBULL", "BTC3S"]

@@ -523,6 +523,47 @@ ANOMALIES = View(
     check=f"abs(score) >= {UNUSUAL}",
 )
 
+SAME_COIN_FACTOR = 3.0
+"""How far capitalisations of one coin may be apart at two sources."""
+
+COIN_IDS = View(
+    "coin_ids",
+    "Which coin of ours each source means by each of its ids. The coin that a ticker stands for "
+    "has its ticker in lower case as id: of several coins of one ticker it is the one that most "
+    "sources know as their biggest, told by its name, or where names differ by a capitalisation "
+    "within a factor of three. A namesake has its name behind a colon.",
+    (
+        _column("source", "Source whose id it is"),
+        _column("source_id", "The source's own id of the coin"),
+        _column("coin_id", "The coin: btc, or uni:unicorn-token for a namesake"),
+        SYMBOL,
+        _column("name", "Name as the source writes it"),
+        _column("market_cap", "Market capitalisation when last seen", "USD"),
+        _column("namesake", "Whether it only shares the ticker"),
+    ),
+    f"""(
+    WITH named AS (
+        SELECT *, trim(regexp_replace(lower(coalesce(name, source_id)), '[^a-z0-9]+', '-', 'g'),
+            '-') AS slug
+        FROM coins
+    ),
+    meant AS (
+        SELECT symbol, mode(slug ORDER BY slug) AS slug, median(market_cap) AS cap
+        FROM named WHERE rank_of_symbol = 1 GROUP BY symbol
+    ),
+    judged AS (
+        SELECT named.*, named.slug = meant.slug AS same_name,
+            bool_or(same_name) OVER (PARTITION BY source, symbol) AS has_name,
+            market_cap BETWEEN cap / {SAME_COIN_FACTOR} AND cap * {SAME_COIN_FACTOR} AS same_size
+        FROM named JOIN meant USING (symbol)
+    )
+    SELECT source, source_id, symbol, name, market_cap,
+        NOT (same_name OR (NOT has_name AND rank_of_symbol = 1 AND same_size)) AS namesake,
+        lower(symbol) || CASE WHEN namesake THEN ':' || slug ELSE '' END AS coin_id
+    FROM judged)""",
+    check="namesake = contains(coin_id, ':')",
+)
+
 LATEST_FIAT_RATES = View(
     "latest_fiat_rates",
     "The newest row of each currency in fiat_rates, of the last day before the newest of all.",
@@ -585,6 +626,7 @@ ANSWERS: tuple[View, ...] = (
     NEWS_BY_COIN,
     FEAR_AND_GREED,
     ANOMALIES,
+    COIN_IDS,
     LATEST_FIAT_RATES,
     LOCAL_PRICES,
     PRICE_IN,
