@@ -140,7 +140,8 @@ def collect(connection: Connection, month: Month, step: int) -> None:
     name, at = f"c{step}", month.at(step)
     prices = (
         "SELECT '' AS _endpoint, symbol, NULL::VARCHAR AS name, symbol || quote AS source_id, "
-        "quote, price_usd, NULL::DOUBLE AS quoted, NULL::DOUBLE AS quote_usd, "
+        "NULL::VARCHAR AS contract, quote, price_usd, "
+        "NULL::DOUBLE AS quoted, NULL::DOUBLE AS quote_usd, "
         "CASE WHEN isnan(market_cap) THEN NULL ELSE market_cap END AS market_cap, "
         "1e6 AS volume_24h, NULL::DOUBLE AS price_change_24h, "
         f"TIMESTAMPTZ '{at.isoformat()}' AS timestamp, NULL::TIMESTAMPTZ AS source_at, "

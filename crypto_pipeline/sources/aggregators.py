@@ -4,6 +4,7 @@ from typing import Any
 
 from crypto_pipeline.sources.spec import Key, Pairs, Source, hours, minutes
 from crypto_pipeline.sources.values import (
+    chain_name,
     change,
     coin,
     from_hex,
@@ -341,12 +342,20 @@ COINMARKETCAP = Source(
 )
 
 
+def coinmarketcap_coin(c: dict[str, Any]) -> dict[str, Any] | None:
+    """A token has a platform, its chain, and an address there; a chain's own coin has none."""
+    row, home = with_figures(c, c["quote"]["USD"]), c.get("platform")
+    if row and home:
+        row["contract"] = f"{chain_name(home['name'])}:{label(home['token_address'])}"
+    return row
+
+
 COINMARKETCAP.endpoint(
     MarketPrice,
     "/cryptocurrency/listings/latest",
     params={"start": 1, "limit": 200, "convert": "USD"},
     records="data",
-    row=lambda c: with_figures(c, c["quote"]["USD"]),
+    row=coinmarketcap_coin,
 )
 
 COINMARKETCAP.endpoint(

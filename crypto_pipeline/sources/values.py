@@ -453,6 +453,7 @@ _CHAINS = {
     "arbitrum_one": "arbitrum",
     "binance": "bsc",
     "bnb_chain": "bsc",
+    "bnb_smart_chain_(bep20)": "bsc",
     "doge": "dogecoin",
     "ethereumclassic": "ethereum_classic",
     "hyperliquid_l1": "hyperevm",

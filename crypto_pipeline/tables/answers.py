@@ -538,6 +538,7 @@ COIN_IDS = View(
         _column("coin_id", "The coin: btc, or uni:unicorn-token for a namesake"),
         SYMBOL,
         _column("name", "Name as the source writes it"),
+        _column("contract", "Chain and address of a token, where the source lists them"),
         _column("market_cap", "Market capitalisation when last seen", "USD"),
         _column("namesake", "Whether it only shares the ticker"),
     ),
@@ -557,7 +558,7 @@ COIN_IDS = View(
             market_cap BETWEEN cap / {SAME_COIN_FACTOR} AND cap * {SAME_COIN_FACTOR} AS same_size
         FROM named JOIN meant USING (symbol)
     )
-    SELECT source, source_id, symbol, name, market_cap,
+    SELECT source, source_id, symbol, name, contract, market_cap,
         NOT (same_name OR (NOT has_name AND rank_of_symbol = 1 AND same_size)) AS namesake,
         lower(symbol) || CASE WHEN namesake THEN ':' || slug ELSE '' END AS coin_id
     FROM judged)""",

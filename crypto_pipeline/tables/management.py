@@ -143,6 +143,7 @@ class Coin(Row, table="coins", write="upsert", key=("source", "source_id")):
     source_id: Text = column("The source's own id of the coin")
     symbol: Symbol = column("Canonical ticker")
     name: Text | None = optional("Name as the source writes it")
+    contract: Text | None = optional("Chain and address of a token, where the source lists them")
     market_cap: Positive = column("Market capitalisation when last seen", unit="USD", decimals=0)
     rank: Count = column("Place by market capitalisation within the source, 1 is the biggest")
     rank_of_symbol: Count = column("Place among the source's coins of the same ticker")

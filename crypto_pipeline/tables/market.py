@@ -67,6 +67,7 @@ class MarketPrice(
     symbol: Symbol = column("Canonical ticker, upper case: BTC, not XBT, BITCOIN or BTCUSDT")
     name: Text | None = optional("The coin's name as the source writes it")
     source_id: Id = column("The source's own id of the coin or trading pair")
+    contract: Text | None = optional("Chain and address of a token, where the source lists them")
     quote: Symbol = column("Currency the price was quoted in: USD or a dollar stablecoin")
     price_usd: Positive = column("Price of one coin", unit="USD")
     quoted: Positive | None = optional(

@@ -331,7 +331,7 @@ FROM heard LEFT JOIN stage_agreed USING (symbol) LEFT JOIN out USING (symbol)
 COUNT = f"SELECT count(*) FROM cached_market_data WHERE state = {literal(AGREED)}"
 
 IDENTIFY = """
-SELECT '' AS _endpoint, source, source_id, symbol, name, market_cap,
+SELECT '' AS _endpoint, source, source_id, symbol, name, contract, market_cap,
     row_number() OVER (PARTITION BY source ORDER BY market_cap DESC) AS rank,
     row_number() OVER (PARTITION BY source, symbol ORDER BY market_cap DESC) AS rank_of_symbol,
     timestamp AS updated_at
