@@ -50,6 +50,10 @@ def _table(model: type[Row]) -> str:
         "replace": "the whole table is replaced",
     }[table.write]
     group = f"Group {table.group.name}" if table.collected_in else "About the pipeline"
+    if table.computed_from:
+        group += f", made of {', '.join(table.computed_from)}"
+    if table.past_of:
+        group += f": the past of {table.past_of}"
     key = f"; key: {', '.join(table.key)}" if table.key else ""
     kept = f"; kept for {table.keep.days} days by default" if table.keep else ""
     lines = [
