@@ -36,7 +36,8 @@ NOISE = 0.0005
 @dataclass(slots=True)
 class Account:
     """What a month came to: agreed prices and their errors, lies and those that were not named,
-    finished bars and how far their closes are from the true prices."""
+    finished bars, those whose close is far from the true price, and those that are not what the
+    agreed prices come to; moments that were asked for, and wrong answers."""
 
     agreed: int = 0
     without: int = 0
@@ -46,6 +47,7 @@ class Account:
     lowest_peg: float = 1.0
     bars: dict[str, int] = field(default_factory=dict)
     bars_off: dict[str, int] = field(default_factory=dict)
+    bars_wrong: int = 0
     probes: int = 0
     probes_wrong: int = 0
 
@@ -190,6 +192,31 @@ def look_at_bars(connection: Connection, month: Month, account: Account) -> None
             account.bars_off[interval] = account.bars_off.get(interval, 0) + 1
 
 
+def recompute_bars(connection: Connection, account: Account) -> None:
+    """Make every bar anew from the agreed prices, in pandas, and hold it against the stored one."""
+    columns = ["symbol", "timestamp", "price_usd", "voices"]
+    stored = connection.execute(f"SELECT {', '.join(columns)} FROM agreed_prices").fetchall()
+    prices = pd.DataFrame(stored, columns=columns).sort_values("timestamp")
+    for interval, length in (("5m", "5min"), ("1h", "1h"), ("1d", "1D")):
+        by_bar = prices.groupby(["symbol", prices.timestamp.dt.floor(length)])
+        usd = by_bar.price_usd
+        made = pd.DataFrame(
+            {
+                "open": usd.first(),
+                "high": usd.max(),
+                "low": usd.min(),
+                "close": usd.last(),
+                "prices": usd.size(),
+                "voices": by_bar.voices.min(),
+            }
+        )
+        for symbol, start, *found in connection.execute(
+            "SELECT symbol, timestamp, open, high, low, close, prices, voices FROM agreed_bars "
+            f"WHERE interval = '{interval}' AND prices > 0"
+        ).fetchall():
+            account.bars_wrong += list(made.loc[symbol, start]) != found
+
+
 def probe(connection: Connection, month: Month, probes: int, account: Account) -> None:
     """Ask for moments by chance what was known, and hold it against all rows, in pandas.
 
@@ -230,6 +257,7 @@ def run(month: Month, folder: Path, probes: int, say: bool = False) -> Account:
             if say and step % 96 == 0:
                 print(f"{month.at(step):%d %b %H:%M}", account, flush=True)
         look_at_bars(connection, month, account)
+        recompute_bars(connection, account)
         probe(connection, month, probes, account)
     return account
 
@@ -243,6 +271,7 @@ def test_a_month_of_liars_in_short(tmp_path: Path) -> None:
     assert account.lowest_peg < 0.91
     assert account.bars["1h"] >= 5 * 8
     assert sum(account.bars_off.values()) <= 0.001 * sum(account.bars.values()) + 1
+    assert account.bars_wrong == 0
     assert account.probes == 50
     assert account.probes_wrong == 0
 
