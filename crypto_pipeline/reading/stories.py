@@ -23,6 +23,10 @@ WITHIN = timedelta(hours=48)
 ALIKE_FROM = 0.55
 """The part of the words of two headlines that both have, by weight, from which they are alike."""
 
+MOST_OF_A_WORD = 1_000
+"""Stories that share a word with a headline and are looked at, the newest of them: two days bring
+fewer, and without an end a flood of headlines that differ in a figure would hold up the file."""
+
 OF_A_COIN = OF_A_COMMON_WORD = 0.5
 OF_A_FIGURE = 1.5
 
@@ -98,7 +102,7 @@ class Stories:
         headline = Headline(article)
         shared: dict[Headline, float] = defaultdict(float)
         for word, weight in headline.weights.items():
-            for first in self._by_word.get(word, ()):
+            for first in self._by_word.get(word, [])[-MOST_OF_A_WORD:]:
                 shared[first] += weight
         alike = [first for first, weight in shared.items() if headline.same_story(first, weight)]
         if alike:
