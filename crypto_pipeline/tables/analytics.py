@@ -63,17 +63,19 @@ class AgreedPrice(
     symbol: Symbol = column("Canonical ticker")
     price_usd: Positive = column("Median of the agreeing sources", unit="USD")
     vwap_usd: Positive | None = optional(
-        "Mean of the agreeing venues' prices, weighted by what each traded in a day; NULL where no "
-        "venue says what it traded",
+        "Mean of the agreeing venues' prices, weighted by what each traded in a day, to seven "
+        "digits; NULL where no venue says what it traded",
         unit="USD",
     )
-    volume_24h: Amount | None = optional("As in cached_market_data", unit="USD", decimals=0)
+    volume_24h: Amount | None = optional(
+        "As in cached_market_data, to five digits", unit="USD", decimals=0
+    )
     rank: Count | None = optional(
         "Place by market capitalisation among the coins agreed then, 1 is the biggest"
     )
     voices: Count = column("How many independent voices agreed: 1 is one voice's word")
     spread_pct: Amount = column(
-        "Highest over lowest agreeing price, minus one", unit="%", decimals=3
+        "Highest over lowest agreeing price, minus one", unit="%", decimals=2
     )
     rejected: list[RejectedVoice] = column(
         "Voices that said another price; those without a vote are in cached_market_data alone"

@@ -6,10 +6,13 @@ Both only ever add rows. Bars are made when their time is over, from the prices 
 from crypto_pipeline.tables.analytics import BARS
 from crypto_pipeline.tables.outcomes import OFF
 from crypto_pipeline.warehouse.agreed_view import AGREED
-from crypto_pipeline.warehouse.sql import literal, literals
+from crypto_pipeline.warehouse.sql import literal, literals, to_digits
 
 GAP_DAYS = 31
 """The longest time without a collection that bars without prices are written for."""
+
+DIGITS, DIGITS_OF_VOLUMES = 7, 5
+"""Digits that are kept for ever of means and volumes: a row has to cost less than 25 bytes."""
 
 KNOWN_HOURS = 24
 """A coin has bars for as long after its last price."""
@@ -19,7 +22,9 @@ WITH last AS (
     SELECT symbol, max(timestamp) AS last FROM agreed_prices
     WHERE timestamp > $now - INTERVAL 1 DAY AND timestamp <= $now GROUP BY symbol
 )
-SELECT '' AS _endpoint, symbol, view.price_usd, vwap_usd, view.volume_24h, view.voices, spread_pct,
+SELECT '' AS _endpoint, symbol, view.price_usd, view.voices, spread_pct,
+    {to_digits("vwap_usd", DIGITS)} AS vwap_usd,
+    {to_digits("view.volume_24h", DIGITS_OF_VOLUMES)} AS volume_24h,
     if(view.market_cap IS NULL, NULL,
         row_number() OVER (ORDER BY view.market_cap DESC NULLS LAST, symbol)) AS rank,
     list_filter(rejected, lambda voice: voice.why IN {literals(OFF)}) AS rejected,

@@ -63,3 +63,11 @@ def log_of(database: Path) -> Path:
 
 def first_line(words: str) -> str:
     return words.strip().splitlines()[0][:300] if words.strip() else words
+
+
+def to_digits(value: str, digits: int) -> str:
+    """A number, not negative, with so many digits that tell: those behind them cost bytes."""
+    return (
+        f"CASE WHEN {value} > 0 THEN round({value}, {digits - 1} - floor(log10({value}))::INTEGER) "
+        f"ELSE {value} END"
+    )
