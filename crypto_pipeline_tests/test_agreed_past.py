@@ -100,6 +100,13 @@ def test_without_a_measured_rate_a_quote_counts_at_par_and_says_so(warehouse: Wa
         ((0.99,), (0.999,), ("USDT", 0.99, 1, 0)),  # and an aggregator stands by it
         ((0.5,), (0.999,), None),
         ((), (0.999, 0.999), None),  # aggregators are no venues
+        ((1.0, 1.0, 0.981, 1.019), (), ("USDT", 1.0, 4, 0)),  # two per cent are near
+        ((1.0, 1.0, 0.979, 1.021), (), None),  # and half is no majority
+        ((1.0, 1.0, 1.0, 0.979, 1.021), (), ("USDT", 1.0, 3, 2)),
+        ((0.981,), (1.0,), ("USDT", 0.981, 1, 0)),
+        ((0.979,), (1.0,), None),
+        ((1.021,), (1.0,), None),
+        ((1.0,), (0.99, 1.0, 0.2), ("USDT", 1.0, 1, 0)),  # an aggregator lies
     ],
 )
 def test_who_says_what_a_stablecoin_is_worth(
@@ -130,13 +137,74 @@ def test_untraded_and_stale_prices_of_a_stablecoin_measure_nothing(warehouse: Wa
     assert warehouse.query(PEG) == []
 
 
+def test_what_the_venues_of_a_stablecoin_disagree_about_is_told(warehouse: Warehouse) -> None:
+    collect(warehouse, 0, *in_usdt(100), *pegged(0.99, 1.0, 1.0, 1.01, 0.9))
+    ((spread, rejected),) = warehouse.query("SELECT spread_pct, rejected FROM stablecoin_peg")
+    assert spread == pytest.approx((1.01 / 0.99 - 1) * 100, abs=1e-3)
+    assert [(v["source"], v["off_pct"], v["why"]) for v in rejected] == [
+        ("bank_4", -10.0, "outlier")
+    ]
+
+
+def test_a_venue_speaks_of_a_stablecoin_with_its_newest_price_of_its_busiest_pair(
+    warehouse: Warehouse,
+) -> None:
+    collect(warehouse, -20, *pegged(0.5, 0.5, timestamp=at(-20), volume_24h=9e9))
+    busy = pegged(0.9, 0.9, volume_24h=5e6)
+    quiet = pegged(0.8, 0.8, volume_24h=1e3)
+    unknown = pegged(0.7, 0.7)
+    for rows, name in ((quiet, "A-USD"), (unknown, "B-USD")):
+        for row in rows:
+            row.source_id = name
+    collect(warehouse, 0, *in_usdt(100), *quiet, *unknown, *busy)
+    assert warehouse.query(PEG) == [("USDT", 0.9, 2, 0)]
+
+
+def test_an_aggregator_speaks_of_a_stablecoin_with_the_biggest_of_that_name(
+    warehouse: Warehouse,
+) -> None:
+    namesakes = [
+        price("list", "USDT", usd, source_id=f"usdt-{n}", market_cap=cap)
+        for n, (usd, cap) in enumerate([(0.2, 1e3), (0.9, 1e11), (0.3, None)])
+    ]
+    collect(warehouse, 0, *in_usdt(100), *pegged(0.9), *namesakes)
+    assert warehouse.query(PEG) == [("USDT", 0.9, 1, 0)]
+
+
+def test_only_what_was_said_until_now_measures_a_stablecoin(warehouse: Warehouse) -> None:
+    collect(warehouse, 0, *pegged(0.9, 0.9))
+    collect(warehouse, 5, *pegged(0.5, 0.5, timestamp=at(5)))
+    collect(warehouse, 6, *in_usdt(100))  # of the moment of the first
+    assert warehouse.query("SELECT quote_usd FROM market_prices WHERE quote = 'USDT'") == [(0.9,)]
+
+
+def test_what_is_quoted_in_anything_but_dollars_measures_no_stablecoin(
+    warehouse: Warehouse,
+) -> None:
+    collect(warehouse, 0, *in_usdt(100), *pegged(0.9, 0.9, quote="USDC"))
+    assert warehouse.query(PEG) == []
+
+
+def test_a_price_in_dollars_keeps_ten_digits(warehouse: Warehouse) -> None:
+    rates = pegged(0.99912345678, 0.99912345678)
+    small = price("offshore", "DUST", 0.000123456789, quote="USDT", source_id="DUSTUSDT")
+    collect(warehouse, 0, *in_usdt(92_000.12), small, *rates)
+    found = warehouse.query(
+        "SELECT symbol, price_usd FROM market_prices WHERE quote = 'USDT' ORDER BY 1"
+    )
+    assert found == [
+        ("BTC", float(f"{92_000.12 * 0.99912345678:.9e}")),
+        ("DUST", float(f"{0.000123456789 * 0.99912345678:.9e}")),
+    ]
+
+
 def test_a_rate_holds_for_the_half_hour_until_its_venues_are_asked_again(
     warehouse: Warehouse,
 ) -> None:
     collect(warehouse, -29, *pegged(0.9, 0.9, timestamp=at(-29)), *said(-29, 100))
     collect(warehouse, 0, *in_usdt(100))
     assert warehouse.query("SELECT quote_usd FROM market_prices WHERE quote = 'USDT'") == [(0.9,)]
-    collect(warehouse, 2, *[p.model_copy(update={"timestamp": at(2)}) for p in in_usdt(101)])
+    collect(warehouse, 1, *[p.model_copy(update={"timestamp": at(1)}) for p in in_usdt(101)])
     last = warehouse.query(
         "SELECT arg_max(quote_usd, timestamp) FROM market_prices WHERE quoted = 101"
     )

@@ -32,10 +32,10 @@ TESTS: dict[str, tuple[str, ...]] = {
     "warehouse/agreed_view": ("agreement", "warehouse"),
     "warehouse/agreed_past": ("agreed_past",),
     "warehouse/pegs": ("agreed_past",),
-    "collection/extract": ("extract", "rows"),
+    "collection/extract": ("extract", "rows", "sense"),
     "collection/rows": ("rows", "extract"),
     "collection/repeats": ("repeats", "extract"),
-    "tables/market": ("rows", "sense", "tables"),
+    "tables/market": ("rows", "sense", "tables", "witness"),
 }
 """The tests that are asked about each module: the quick ones, in the order that finds most."""
 
