@@ -231,6 +231,7 @@ PRICES = "SELECT price_usd, voices, timestamp FROM agreed_prices WHERE symbol = 
 
 def test_every_agreed_price_is_kept_once(warehouse: Warehouse) -> None:
     collect(warehouse, 0, *said(0, 100, 101, 102))
+    collect(warehouse, 0.5, *said(0, 100, 101, 102))  # of the same moment
     collect(warehouse, 1, *said(1, 7, symbol="ETH"))  # nothing newer was said of BTC
     collect(warehouse, 5, *said(5, 103, 103, 103))
     assert warehouse.query(PRICES) == [(101, 3, at(0)), (103, 3, at(5))]
@@ -286,13 +287,13 @@ def test_a_bar_is_made_once_its_time_is_over(warehouse: Warehouse) -> None:
 
 
 def test_bars_of_an_hour_and_a_day_are_made_of_all_its_prices(warehouse: Warehouse) -> None:
-    for minutes in range(0, 26 * 60, 10):
-        collect(warehouse, minutes, *said(minutes, 100 + minutes))
+    for minutes in range(0, 26 * 60, 30):
+        collect(warehouse, minutes, *said(minutes, 100 + minutes / 10))
     hours = bars(warehouse, "1h")
     assert len(hours) == 25
-    assert hours[1] == (at(60), 160, 210, 160, 210, 6, 1, True)
+    assert hours[1] == (at(60), 106, 109, 106, 109, 2, 1, True)
     midnight = datetime(2026, 11, 23, tzinfo=UTC)
-    assert bars(warehouse, "1d") == [(midnight, 100, 810, 100, 810, 72, 1, True)]
+    assert bars(warehouse, "1d") == [(midnight, 100, 169, 100, 169, 24, 1, True)]
 
 
 def test_a_bar_without_a_price_says_whether_anything_was_collected(warehouse: Warehouse) -> None:
@@ -312,18 +313,29 @@ def test_a_coin_has_no_bars_before_its_first_price_nor_a_day_after_its_last(
 ) -> None:
     collect(warehouse, 0, *said(0, 7, symbol="OLD"))
     collect(warehouse, 60, *said(60, 100))
-    collect(warehouse, 26 * 60, *said(26 * 60, 100))
+    for hour in (24, 26):
+        collect(warehouse, hour * 60, *said(hour * 60, 100))
     assert bars(warehouse, "1h")[0][0] == at(60)
     assert bars(warehouse, "1h", "OLD")[-1][0] == at(24 * 60)
 
 
-def test_bars_begin_anew_after_a_month_without_a_collection(warehouse: Warehouse) -> None:
-    for day in (-32, 0):
-        for minutes in (0, 60):
-            moment = day * 1440 + minutes
-            collect(warehouse, moment, *said(moment, 100))
+def test_a_coin_that_comes_back_has_no_bars_of_the_time_it_was_gone(warehouse: Warehouse) -> None:
+    for hour in (0, 30, 31):
+        collect(warehouse, hour * 60, *said(hour * 60, 100))
     found = [row[0] for row in bars(warehouse, "1h")]
-    assert found == [at(-32 * 1440), at(0)]
+    assert found == [at(hour * 60) for hour in (*range(25), 30)]
+
+
+@pytest.mark.parametrize(("after", "known"), [(-60, 1), (60, 26)])
+def test_bars_begin_anew_after_a_month_without_a_collection(
+    warehouse: Warehouse, after: float, known: int
+) -> None:
+    """A coin is known for a day after its last price, where nothing begins anew."""
+    start = -31 * 1440 + after
+    for minutes in (start, start + 60, 0, 60):
+        collect(warehouse, minutes, *said(minutes, 100))
+    found = [row[0] for row in bars(warehouse, "1h")]
+    assert found == [*(at(start + 60 * n) for n in range(known)), at(0)]
 
 
 def test_what_a_clock_ahead_has_left_holds_no_bar_back(warehouse: Warehouse) -> None:
@@ -340,6 +352,7 @@ def test_what_a_clock_ahead_has_left_holds_no_bar_back(warehouse: Warehouse) -> 
         )
     collect(warehouse, 6, *said(6, 101))
     assert (at(0), 100, 100, 100, 100, 1, 1, True) in bars(warehouse, "5m")
+    assert (101, 1, at(6)) in warehouse.query(PRICES)
 
 
 # What was known
