@@ -129,6 +129,13 @@ def test_venues_of_one_owner_are_one_voice_of_a_stablecoin(warehouse: Warehouse)
     assert warehouse.query(PEG) == []
 
 
+def test_venues_of_one_owner_are_one_voice_against_the_others(warehouse: Warehouse) -> None:
+    owned = [provider(f"bank_{n}", None if n == 1 else "bank_1") for n in (1, 2, 3)]
+    collect(warehouse, -9, *owned)
+    collect(warehouse, 0, *in_usdt(100), *pegged(0.9, 0.9, 0.5, 1.5))
+    assert warehouse.query(PEG) == [("USDT", 0.9, 2, 2)]
+
+
 def test_untraded_and_stale_prices_of_a_stablecoin_measure_nothing(warehouse: Warehouse) -> None:
     old = pegged(0.5, 0.5, 0.5)
     for row in old:

@@ -13,7 +13,7 @@ from crypto_pipeline.collection.extract import Bounds, Extraction, Rejects, extr
 from crypto_pipeline.collection.failures import message_in
 from crypto_pipeline.sources import ENDPOINTS, SOURCES, Source
 from crypto_pipeline.sources.spec import Ask, Endpoint
-from crypto_pipeline.sources.values import named_candle
+from crypto_pipeline.sources.values import SourceMessage, named_candle
 from crypto_pipeline.tables import Candle, NewsArticle
 from crypto_pipeline_tests.conftest import coins, source
 from crypto_pipeline_tests.conftest import price as of_price
@@ -197,6 +197,9 @@ def test_of_articles_that_come_twice_the_first_stays() -> None:
     assert {row.model_dump()["title"] for row in found.rows} == {"One", "Two"}
     assert (found.outcome, found.records, found.left_out) == ("ok", 3, 1)
     assert found.reason == "1 records say what another one says"
+    endpoint = SHOP.endpoint(NewsArticle, "/more", variant="more", row=lambda a: a or None)
+    others = read([{}, story("One", 1), {}, story("One again", 1)], endpoint)
+    assert (len(others.rows), others.left_out) == (1, 3)
     once = read([story("One", 1), story("Two", 2)], NEWS)
     assert (once.left_out, once.reason) == (0, None)
 
@@ -232,6 +235,8 @@ def test_an_answer_that_is_half_wrong_is_believed_and_one_more_record_ends_that(
 def test_an_error_counts_when_no_record_became_a_row_and_not_beside_rows() -> None:
     error = {"error": "Too many requests"}
     assert read({"data": [{"id": "x"}], **error}).outcome == "throttled"
+    described = {"data": [{"id": "x"}], "description": "Too many requests were made for these"}
+    assert read(described).outcome == "changed"
     left_out: dict[str, Any] = {"row": lambda coin: of_price(coin) if coin["price"] > 1 else None}
     endpoint = source("alpha", **left_out)
     assert read({**coins(1, 1), **error}, endpoint).outcome == "throttled"
@@ -335,6 +340,20 @@ def test_an_answer_is_called_by_its_name(status: int | None, body: bytes, outcom
 def test_a_venue_s_own_code_decides(name: str, body: bytes, outcome: str) -> None:
     found = [read(body, endpoint) for endpoint in SOURCES[name].endpoints]
     assert {extraction.outcome for extraction in found} == {outcome}
+
+
+@pytest.mark.parametrize(
+    ("code", "in_body", "outcome"), [(429, "405", "throttled"), (None, "429", "throttled")]
+)
+def test_a_message_counts_as_its_own_code_says_and_without_one_as_the_body_s(
+    code: int | None, in_body: str, outcome: str
+) -> None:
+    def records(_: Any) -> Any:
+        raise SourceMessage("no price for you", code)
+
+    found = read({"code": in_body}, source("alpha", records=records), retry_after=7.0)
+    assert (found.outcome, found.reason) == (outcome, "no price for you")
+    assert found.retry_after == 7
 
 
 def test_a_byte_order_mark_and_blank_lines_are_no_error() -> None:
