@@ -83,11 +83,13 @@ def test_volume_is_in_dollars_too(warehouse: Warehouse) -> None:
 
 
 def test_without_a_measured_rate_a_quote_counts_at_par_and_says_so(warehouse: Warehouse) -> None:
-    collect(warehouse, 0, *in_usdt(100))
+    (row,) = in_usdt(100)
+    row.volume_24h = 5_000_000
+    collect(warehouse, 0, row)
     assert warehouse.query(PEG) == []
-    assert warehouse.query("SELECT price_usd, quoted, quote_usd FROM market_prices") == [
-        (100, 100, None)
-    ]
+    columns = "price_usd, quoted, quote_usd, volume_24h"
+    found = warehouse.query(f"SELECT {columns} FROM market_prices")
+    assert found == [(100, 100, None, 5_000_000)]
 
 
 @pytest.mark.parametrize(
@@ -106,7 +108,12 @@ def test_without_a_measured_rate_a_quote_counts_at_par_and_says_so(warehouse: Wa
         ((0.981,), (1.0,), ("USDT", 0.981, 1, 0)),
         ((0.979,), (1.0,), None),
         ((1.021,), (1.0,), None),
+        ((0.97,), (1.0,), None),
+        ((0.9,), (0.9,), ("USDT", 0.9, 1, 0)),
         ((1.0,), (0.99, 1.0, 0.2), ("USDT", 1.0, 1, 0)),  # an aggregator lies
+        ((1.0, 1.0), (0.5, 0.5, 0.5), ("USDT", 1.0, 2, 0)),  # two venues need none
+        ((1.0, 1.0, 1.01), (), ("USDT", 1.0, 3, 0)),
+        ((1.0, 1.0, 0.9, 0.8, 1.2), (), None),  # two of five
     ],
 )
 def test_who_says_what_a_stablecoin_is_worth(
@@ -145,12 +152,27 @@ def test_untraded_and_stale_prices_of_a_stablecoin_measure_nothing(warehouse: Wa
 
 
 def test_what_the_venues_of_a_stablecoin_disagree_about_is_told(warehouse: Warehouse) -> None:
-    collect(warehouse, 0, *in_usdt(100), *pegged(0.99, 1.0, 1.0, 1.01, 0.9))
-    ((spread, rejected),) = warehouse.query("SELECT spread_pct, rejected FROM stablecoin_peg")
-    assert spread == pytest.approx((1.01 / 0.99 - 1) * 100, abs=1e-3)
+    rates = pegged(0.98, 0.99, 0.99, 1.0, 0.8911, 1.2)
+    for row, minutes in zip(rates, (-4, -3, -1, -2, 0, -5), strict=True):
+        row.timestamp = at(minutes)
+    collect(warehouse, 0, *in_usdt(100), *rates)
+    found = warehouse.query("SELECT spread_pct, rejected, timestamp FROM stablecoin_peg")
+    ((spread, rejected, newest),) = found
+    assert spread == pytest.approx((1.0 / 0.98 - 1) * 100, abs=1e-3)
     assert [(v["source"], v["off_pct"], v["why"]) for v in rejected] == [
-        ("bank_4", -10.0, "outlier")
+        ("bank_4", -10.0, "outlier"),
+        ("bank_5", 21.2, "outlier"),
     ]
+    assert newest == at(-1)
+
+
+def test_the_half_hour_is_that_before_the_newest_price_of_a_collection(
+    warehouse: Warehouse,
+) -> None:
+    collect(warehouse, -29, *pegged(0.5, 0.5, timestamp=at(-29)))
+    collect(warehouse, -1, *pegged(0.9, 0.9, timestamp=at(-1)))
+    collect(warehouse, 0, *in_usdt(100), *said(-2, 100))
+    assert warehouse.query(PEG) == [("USDT", 0.9, 2, 0)]
 
 
 def test_a_venue_speaks_of_a_stablecoin_with_its_newest_price_of_its_busiest_pair(
@@ -193,16 +215,12 @@ def test_what_is_quoted_in_anything_but_dollars_measures_no_stablecoin(
 
 
 def test_a_price_in_dollars_keeps_ten_digits(warehouse: Warehouse) -> None:
-    rates = pegged(0.99912345678, 0.99912345678)
-    small = price("offshore", "DUST", 0.000123456789, quote="USDT", source_id="DUSTUSDT")
-    collect(warehouse, 0, *in_usdt(92_000.12), small, *rates)
-    found = warehouse.query(
-        "SELECT symbol, price_usd FROM market_prices WHERE quote = 'USDT' ORDER BY 1"
-    )
-    assert found == [
-        ("BTC", float(f"{92_000.12 * 0.99912345678:.9e}")),
-        ("DUST", float(f"{0.000123456789 * 0.99912345678:.9e}")),
-    ]
+    rate = 0.99123456789
+    said_in_usdt = {"BTC": 92_000.123456789, "DUST": 0.000123456789123, "ONE": 1.00123456789}
+    rows = [price("offshore", coin, usdt, quote="USDT") for coin, usdt in said_in_usdt.items()]
+    collect(warehouse, 0, *rows, *pegged(rate, rate))
+    found = warehouse.query("SELECT symbol, price_usd FROM market_prices WHERE quote = 'USDT'")
+    assert dict(found) == {c: float(f"{usdt * rate:.9e}") for c, usdt in said_in_usdt.items()}
 
 
 def test_a_rate_holds_for_the_half_hour_until_its_venues_are_asked_again(
