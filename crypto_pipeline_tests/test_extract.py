@@ -139,6 +139,10 @@ def test_what_is_wrong_with_a_whole_record_is_said_of_no_column() -> None:
     assert [(reject.field, reject.reason) for reject in found.rejects] == [
         (None, "low, open, close and high contradict one another")
     ]
+    answered = coins(1, 2)
+    answered["data"][0]["cap"] = True
+    (reject,) = read(answered).rejects
+    assert (reject.field, reject.reason) == (None, "market_cap: True is not a value")
     lacking = coins(1, 2)
     lacking["data"][0] = {"id": "Zürich"}
     (reject,) = read(lacking).rejects
