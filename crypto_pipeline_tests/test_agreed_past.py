@@ -105,6 +105,7 @@ def test_without_a_measured_rate_a_quote_counts_at_par_and_says_so(warehouse: Wa
         ((1.0, 1.0, 0.981, 1.019), (), ("USDT", 1.0, 4, 0)),  # two per cent are near
         ((1.0, 1.0, 0.979, 1.021), (), None),  # and half is no majority
         ((1.0, 1.0, 1.0, 0.979, 1.021), (), ("USDT", 1.0, 3, 2)),
+        ((0.9, 0.9, 0.93), (), ("USDT", 0.9, 2, 1)),
         ((0.981,), (1.0,), ("USDT", 0.981, 1, 0)),
         ((0.979,), (1.0,), None),
         ((1.021,), (1.0,), None),

@@ -142,6 +142,13 @@ def test_how_much_the_whole_market_can_change_within_a_day(
     assert write(warehouse, total(10, **{column: 1e9 * most * most + 1})).refused
 
 
+def test_a_change_is_unusual_beyond_the_root_of_what_can_be(warehouse: Warehouse) -> None:
+    write(warehouse, total(0, total_volume_24h_usd=1e9))
+    assert write(warehouse, total(5, total_volume_24h_usd=1e10)).unusual == {}
+    told = write(warehouse, total(10, total_volume_24h_usd=1.1e11)).unusual
+    assert told == {"global_market": "total_volume_24h_usd 1.1e+11 after 1e+10"}
+
+
 def test_the_whole_market_is_kept_in_dollars_without_cents(warehouse: Warehouse) -> None:
     values = {"total_market_cap_usd": 3_456_789_012_345.6, "total_volume_24h_usd": 98_765_432.1}
     write(warehouse, total(0, market_cap_change_24h_pct=1.23456, **values))
