@@ -233,9 +233,9 @@ def test_the_agreed_view_is_of_the_newest_price_that_is_not_far_ahead(
 
 
 def test_an_answer_of_any_size_is_written(warehouse: Warehouse) -> None:
-    long = article("https://a/1").model_copy(update={"title": "x" * 17 * 2**20})
+    long = article("https://a/1").model_copy(update={"title": "x" * 34 * 2**20})
     assert not warehouse.write(batch("c1", long)).spooled
-    assert warehouse.query("SELECT len(title) FROM news_articles") == [(17 * 2**20,)]
+    assert warehouse.query("SELECT len(title) FROM news_articles") == [(34 * 2**20,)]
 
 
 def test_candles_of_two_months_in_one_answer_are_each_written_once(warehouse: Warehouse) -> None:
