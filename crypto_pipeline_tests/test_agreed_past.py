@@ -85,11 +85,13 @@ def test_volume_is_in_dollars_too(warehouse: Warehouse) -> None:
 
 
 def test_without_a_measured_rate_a_quote_counts_at_par_and_says_so(warehouse: Warehouse) -> None:
-    collect(warehouse, 0, *in_usdt(100))
+    (row,) = in_usdt(100)
+    row.volume_24h = 5_000_000
+    collect(warehouse, 0, row)
     assert warehouse.query(PEG) == []
-    assert warehouse.query("SELECT price_usd, quoted, quote_usd FROM market_prices") == [
-        (100, 100, None)
-    ]
+    columns = "price_usd, quoted, quote_usd, volume_24h"
+    found = warehouse.query(f"SELECT {columns} FROM market_prices")
+    assert found == [(100, 100, None, 5_000_000)]
 
 
 @pytest.mark.parametrize(
@@ -102,6 +104,19 @@ def test_without_a_measured_rate_a_quote_counts_at_par_and_says_so(warehouse: Wa
         ((0.99,), (0.999,), ("USDT", 0.99, 1, 0)),  # and an aggregator stands by it
         ((0.5,), (0.999,), None),
         ((), (0.999, 0.999), None),  # aggregators are no venues
+        ((1.0, 1.0, 0.981, 1.019), (), ("USDT", 1.0, 4, 0)),  # two per cent are near
+        ((1.0, 1.0, 0.979, 1.021), (), None),  # and half is no majority
+        ((1.0, 1.0, 1.0, 0.979, 1.021), (), ("USDT", 1.0, 3, 2)),
+        ((0.9, 0.9, 0.93), (), ("USDT", 0.9, 2, 1)),
+        ((0.981,), (1.0,), ("USDT", 0.981, 1, 0)),
+        ((0.979,), (1.0,), None),
+        ((1.021,), (1.0,), None),
+        ((0.97,), (1.0,), None),
+        ((0.9,), (0.9,), ("USDT", 0.9, 1, 0)),
+        ((1.0,), (0.99, 1.0, 0.2), ("USDT", 1.0, 1, 0)),  # an aggregator lies
+        ((1.0, 1.0), (0.5, 0.5, 0.5), ("USDT", 1.0, 2, 0)),  # two venues need none
+        ((1.0, 1.0, 1.01), (), ("USDT", 1.0, 3, 0)),
+        ((1.0, 1.0, 0.9, 0.8, 1.2), (), None),  # two of five
     ],
 )
 def test_who_says_what_a_stablecoin_is_worth(
@@ -124,6 +139,13 @@ def test_venues_of_one_owner_are_one_voice_of_a_stablecoin(warehouse: Warehouse)
     assert warehouse.query(PEG) == []
 
 
+def test_venues_of_one_owner_are_one_voice_against_the_others(warehouse: Warehouse) -> None:
+    owned = [provider(f"bank_{n}", None if n == 1 else "bank_1") for n in (1, 2, 3)]
+    collect(warehouse, -9, *owned)
+    collect(warehouse, 0, *in_usdt(100), *pegged(0.9, 0.9, 0.5, 1.5))
+    assert warehouse.query(PEG) == [("USDT", 0.9, 2, 2)]
+
+
 def test_untraded_and_stale_prices_of_a_stablecoin_measure_nothing(warehouse: Warehouse) -> None:
     old = pegged(0.5, 0.5, 0.5)
     for row in old:
@@ -137,13 +159,85 @@ def test_who_does_not_say_what_was_traded_measures_nothing(warehouse: Warehouse)
     assert warehouse.query(PEG) == []
 
 
+def test_what_the_venues_of_a_stablecoin_disagree_about_is_told(warehouse: Warehouse) -> None:
+    rates = pegged(0.98, 0.99, 0.99, 1.0, 0.8911, 1.2)
+    for row, minutes in zip(rates, (-4, -3, -1, -2, 0, -5), strict=True):
+        row.timestamp = at(minutes)
+    collect(warehouse, 0, *in_usdt(100), *rates)
+    found = warehouse.query("SELECT spread_pct, rejected, timestamp FROM stablecoin_peg")
+    ((spread, rejected, newest),) = found
+    assert spread == pytest.approx((1.0 / 0.98 - 1) * 100, abs=1e-3)
+    assert [(v["source"], v["off_pct"], v["why"]) for v in rejected] == [
+        ("bank_4", -10.0, "outlier"),
+        ("bank_5", 21.2, "outlier"),
+    ]
+    assert newest == at(-1)
+
+
+def test_the_half_hour_is_that_before_the_newest_price_of_a_collection(
+    warehouse: Warehouse,
+) -> None:
+    collect(warehouse, -29, *pegged(0.5, 0.5, timestamp=at(-29)))
+    collect(warehouse, -1, *pegged(0.9, 0.9, timestamp=at(-1)))
+    collect(warehouse, 0, *in_usdt(100), *said(-2, 100))
+    assert warehouse.query(PEG) == [("USDT", 0.9, 2, 0)]
+
+
+def test_a_venue_speaks_of_a_stablecoin_with_its_newest_price_of_its_busiest_pair(
+    warehouse: Warehouse,
+) -> None:
+    collect(warehouse, -20, *pegged(0.5, 0.5, timestamp=at(-20), volume_24h=9e9))
+    busy = pegged(0.9, 0.9, volume_24h=5e6)
+    quiet = pegged(0.8, 0.8, volume_24h=1e3)
+    unknown = pegged(0.7, 0.7, volume_24h=None)
+    for rows, name in ((quiet, "A-USD"), (unknown, "B-USD")):
+        for row in rows:
+            row.source_id = name
+    collect(warehouse, 0, *in_usdt(100), *quiet, *unknown, *busy)
+    assert warehouse.query(PEG) == [("USDT", 0.9, 2, 0)]
+
+
+def test_an_aggregator_speaks_of_a_stablecoin_with_the_biggest_of_that_name(
+    warehouse: Warehouse,
+) -> None:
+    namesakes = [
+        price("list", "USDT", usd, source_id=f"usdt-{n}", market_cap=cap)
+        for n, (usd, cap) in enumerate([(0.2, 1e3), (0.9, 1e11), (0.3, None)])
+    ]
+    collect(warehouse, 0, *in_usdt(100), *pegged(0.9), *namesakes)
+    assert warehouse.query(PEG) == [("USDT", 0.9, 1, 0)]
+
+
+def test_only_what_was_said_until_now_measures_a_stablecoin(warehouse: Warehouse) -> None:
+    collect(warehouse, 0, *pegged(0.9, 0.9))
+    collect(warehouse, 5, *pegged(0.5, 0.5, timestamp=at(5)))
+    collect(warehouse, 6, *in_usdt(100))  # of the moment of the first
+    assert warehouse.query("SELECT quote_usd FROM market_prices WHERE quote = 'USDT'") == [(0.9,)]
+
+
+def test_what_is_quoted_in_anything_but_dollars_measures_no_stablecoin(
+    warehouse: Warehouse,
+) -> None:
+    collect(warehouse, 0, *in_usdt(100), *pegged(0.9, 0.9, quote="USDC"))
+    assert warehouse.query(PEG) == []
+
+
+def test_a_price_in_dollars_keeps_ten_digits(warehouse: Warehouse) -> None:
+    rate = 0.99123456789
+    said_in_usdt = {"BTC": 92_000.123456789, "DUST": 0.000123456789123, "ONE": 1.00123456789}
+    rows = [price("offshore", coin, usdt, quote="USDT") for coin, usdt in said_in_usdt.items()]
+    collect(warehouse, 0, *rows, *pegged(rate, rate))
+    found = warehouse.query("SELECT symbol, price_usd FROM market_prices WHERE quote = 'USDT'")
+    assert dict(found) == {c: float(f"{usdt * rate:.9e}") for c, usdt in said_in_usdt.items()}
+
+
 def test_a_rate_holds_for_the_half_hour_until_its_venues_are_asked_again(
     warehouse: Warehouse,
 ) -> None:
     collect(warehouse, -29, *pegged(0.9, 0.9, timestamp=at(-29)), *said(-29, 100))
     collect(warehouse, 0, *in_usdt(100))
     assert warehouse.query("SELECT quote_usd FROM market_prices WHERE quote = 'USDT'") == [(0.9,)]
-    collect(warehouse, 2, *[p.model_copy(update={"timestamp": at(2)}) for p in in_usdt(101)])
+    collect(warehouse, 1, *[p.model_copy(update={"timestamp": at(1)}) for p in in_usdt(101)])
     last = warehouse.query(
         "SELECT arg_max(quote_usd, timestamp) FROM market_prices WHERE quoted = 101"
     )
@@ -170,6 +264,7 @@ PRICES = "SELECT price_usd, voices, timestamp FROM agreed_prices WHERE symbol = 
 
 def test_every_agreed_price_is_kept_once(warehouse: Warehouse) -> None:
     collect(warehouse, 0, *said(0, 100, 101, 102))
+    collect(warehouse, 0.5, *said(0, 100, 101, 102))  # of the same moment
     collect(warehouse, 1, *said(1, 7, symbol="ETH"))  # nothing newer was said of BTC
     collect(warehouse, 5, *said(5, 103, 103, 103))
     assert warehouse.query(PRICES) == [(101, 3, at(0)), (103, 3, at(5))]
@@ -225,13 +320,13 @@ def test_a_bar_is_made_once_its_time_is_over(warehouse: Warehouse) -> None:
 
 
 def test_bars_of_an_hour_and_a_day_are_made_of_all_its_prices(warehouse: Warehouse) -> None:
-    for minutes in range(0, 26 * 60, 10):
-        collect(warehouse, minutes, *said(minutes, 100 + minutes))
+    for minutes in range(0, 26 * 60, 30):
+        collect(warehouse, minutes, *said(minutes, 100 + minutes / 10))
     hours = bars(warehouse, "1h")
     assert len(hours) == 25
-    assert hours[1] == (at(60), 160, 210, 160, 210, 6, 1, True)
+    assert hours[1] == (at(60), 106, 109, 106, 109, 2, 1, True)
     midnight = datetime(2026, 11, 23, tzinfo=UTC)
-    assert bars(warehouse, "1d") == [(midnight, 100, 810, 100, 810, 72, 1, True)]
+    assert bars(warehouse, "1d") == [(midnight, 100, 169, 100, 169, 24, 1, True)]
 
 
 def test_a_bar_without_a_price_says_whether_anything_was_collected(warehouse: Warehouse) -> None:
@@ -251,18 +346,29 @@ def test_a_coin_has_no_bars_before_its_first_price_nor_a_day_after_its_last(
 ) -> None:
     collect(warehouse, 0, *said(0, 7, symbol="OLD"))
     collect(warehouse, 60, *said(60, 100))
-    collect(warehouse, 26 * 60, *said(26 * 60, 100))
+    for hour in (24, 26):
+        collect(warehouse, hour * 60, *said(hour * 60, 100))
     assert bars(warehouse, "1h")[0][0] == at(60)
     assert bars(warehouse, "1h", "OLD")[-1][0] == at(24 * 60)
 
 
-def test_bars_begin_anew_after_a_month_without_a_collection(warehouse: Warehouse) -> None:
-    for day in (-32, 0):
-        for minutes in (0, 60):
-            moment = day * 1440 + minutes
-            collect(warehouse, moment, *said(moment, 100))
+def test_a_coin_that_comes_back_has_no_bars_of_the_time_it_was_gone(warehouse: Warehouse) -> None:
+    for hour in (0, 30, 31):
+        collect(warehouse, hour * 60, *said(hour * 60, 100))
     found = [row[0] for row in bars(warehouse, "1h")]
-    assert found == [at(-32 * 1440), at(0)]
+    assert found == [at(hour * 60) for hour in (*range(25), 30)]
+
+
+@pytest.mark.parametrize(("after", "known"), [(-60, 1), (60, 26)])
+def test_bars_begin_anew_after_a_month_without_a_collection(
+    warehouse: Warehouse, after: float, known: int
+) -> None:
+    """A coin is known for a day after its last price, where nothing begins anew."""
+    start = -31 * 1440 + after
+    for minutes in (start, start + 60, 0, 60):
+        collect(warehouse, minutes, *said(minutes, 100))
+    found = [row[0] for row in bars(warehouse, "1h")]
+    assert found == [*(at(start + 60 * n) for n in range(known)), at(0)]
 
 
 def test_what_a_clock_ahead_has_left_holds_no_bar_back(warehouse: Warehouse) -> None:
@@ -279,6 +385,7 @@ def test_what_a_clock_ahead_has_left_holds_no_bar_back(warehouse: Warehouse) -> 
         )
     collect(warehouse, 6, *said(6, 101))
     assert (at(0), 100, 100, 100, 100, 1, 1, True) in bars(warehouse, "5m")
+    assert (101, 1, at(6)) in warehouse.query(PRICES)
 
 
 # What was known

@@ -258,6 +258,20 @@ def test_a_collection_that_may_not_be_read_holds_back_no_other(everybody_s: Ware
     assert prices(everybody_s) == {"c0": ROWS, "c1": ROWS, "c2": ROWS}
 
 
+def test_what_was_put_aside_and_may_not_be_read_holds_back_nothing(everybody_s: Warehouse) -> None:
+    spooled(everybody_s, "c1", "c2")
+    first, second = everybody_s.waiting()
+    aside = first.replace(first.with_suffix(".damaged"))
+    aside.chmod(0)
+    for path in (second, *second.iterdir()):
+        path.chmod(0o777)
+    assert apart(drained, everybody_s.path, nobody=True) == 1
+    assert prices(everybody_s) == {"c0": ROWS, "c2": ROWS}
+    assert everybody_s.put_aside() == [aside]
+    aside.chmod(0o700)
+    assert everybody_s.drain() == 1
+
+
 # Damage
 
 
@@ -470,7 +484,15 @@ def test_what_killed_writers_left_is_cleared_when_it_is_old(
     somebody_s = tmp_path / "crypto_pipeline_my_notes"
     somebody_s.mkdir()
     (somebody_s / "poem.txt").write_text("…")
-    os.utime(somebody_s, (HOURS_AGO, HOURS_AGO))
+    (somebody_s / "market_prices.json").write_text("…")
+    other = tmp_path / "crypto_pipeline_my_data"
+    other.mkdir()
+    (other / "poems.json").write_text("…")
+    for folder in (somebody_s, other):
+        os.utime(folder, (HOURS_AGO, HOURS_AGO))
+    link = warehouse.spool / "20261123T120000~l.unfinished"
+    link.symlink_to(somebody_s, target_is_directory=True)
+    os.utime(link, (HOURS_AGO, HOURS_AGO), follow_symlinks=False)
     compacting = [Path(f"{warehouse.path}.compacting{end}") for end in ("", ".wal")]
     for file in compacting:
         file.write_text("half")
@@ -480,7 +502,9 @@ def test_what_killed_writers_left_is_cleared_when_it_is_old(
         os.utime(path, (HOURS_AGO, HOURS_AGO))
     warehouse.write(collected("c2"))
     assert not any(path.exists() for path in (*left, *notes))
-    assert somebody_s.exists()
+    assert len(list(somebody_s.iterdir())) == 2
+    assert (other / "poems.json").exists()
+    assert not link.is_symlink()
     assert warehouse.compact() == 0
     assert not any(path.exists() for path in compacting)
     assert prices(warehouse) == {"c0": ROWS, "c1": ROWS, "c2": ROWS}

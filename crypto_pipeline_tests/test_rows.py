@@ -12,7 +12,7 @@ from crypto_pipeline.collection.exchange import Answer
 from crypto_pipeline.collection.rows import RowMaker, Unwanted
 from crypto_pipeline.sources.spec import Ask, Endpoint, minutes
 from crypto_pipeline.sources.values import WrongShape
-from crypto_pipeline.tables import Candle, FundingRate, MarketPrice, NewsArticle
+from crypto_pipeline.tables import Candle, FundingRate, GlobalMarket, MarketPrice, NewsArticle
 from crypto_pipeline.tables.market import INTERVALS
 from crypto_pipeline_tests.conftest import source
 
@@ -116,6 +116,12 @@ def test_where_a_table_says_so_a_time_out_of_its_window_costs_its_column_alone(
     assert row.published_at == (NOW + ahead if ahead == DAY else None)
 
 
+@pytest.mark.parametrize("ahead", [timedelta(hours=1) + SECOND, DAY])
+def test_a_price_from_more_than_an_hour_ahead_is_refused(ahead: timedelta) -> None:
+    with pytest.raises(ValueError, match=r"source_at: .* is in the future"):
+        price(NOW + ahead)
+
+
 def test_the_clock_of_the_engine_itself_is_held_to_no_window() -> None:
     row = price()
     assert (row.timestamp, row.source_at) == (NOW, None)
@@ -157,6 +163,14 @@ def test_a_lacking_field_inside_a_record_costs_its_column_too() -> None:
 def test_a_record_that_lacks_what_decides_whether_it_is_wanted_is_refused() -> None:
     def row(record: dict[str, Any]) -> dict[str, Any] | None:
         return of_price(record) if record["type"] == "spot" else None
+
+    with pytest.raises(KeyError, match="type"):
+        maker(source("alpha", row=row)).row({"id": "btc", "price": 1, "volume": 1, "at": None})
+
+
+def test_a_lacking_field_decides_nothing_by_being_none() -> None:
+    def row(record: dict[str, Any]) -> dict[str, Any] | None:
+        return None if record["type"] == "future" else of_price(record)
 
     with pytest.raises(KeyError, match="type"):
         maker(source("alpha", row=row)).row({"id": "btc", "price": 1, "volume": 1, "at": None})
@@ -296,6 +310,42 @@ def test_a_candle_that_goes_on_is_left_out_and_no_error() -> None:
     with pytest.raises(Unwanted):
         maker(endpoint).row({**record, "timestamp": NOW})
     assert maker(endpoint).row({**record, "timestamp": NOW - timedelta(minutes=5)})
+
+
+@pytest.mark.parametrize(
+    ("ahead", "raised"), [(DAY, Unwanted), (DAY + timedelta(minutes=5), ValueError)]
+)
+def test_a_candle_that_opens_within_a_day_goes_on_and_a_later_one_is_none(
+    ahead: timedelta, raised: type[Exception]
+) -> None:
+    record = candle().model_dump(exclude={"provider", "fetched_at", "collection_id"})
+    declared = source("alpha").source
+    endpoint = declared.endpoint(Candle, "/candles", row=lambda r: r, min_interval=minutes(5))
+    with pytest.raises(raised):
+        maker(endpoint).row({**record, "timestamp": NOW + ahead})
+
+
+@pytest.mark.parametrize(
+    ("off", "why"),
+    [
+        (-7 * DAY, ""),
+        (timedelta(hours=1), ""),
+        (-7 * DAY - SECOND, "too long ago"),
+        (timedelta(hours=1) + SECOND, "in the future"),
+    ],
+)
+def test_the_clock_of_a_total_is_a_week_old_at_most(off: timedelta, why: str) -> None:
+    endpoint = source("alpha").source.endpoint(
+        GlobalMarket, "/total", row=lambda record: record, min_interval=minutes(5)
+    )
+    record = {"total_market_cap_usd": 3e12, "source_at": NOW + off}
+    if not why:
+        row = maker(endpoint).row(record)
+        assert isinstance(row, GlobalMarket)
+        assert row.source_at == NOW + off
+    else:
+        with pytest.raises(ValueError, match=f"source_at: .* is {why}"):
+            maker(endpoint).row(record)
 
 
 # Candles beside one another

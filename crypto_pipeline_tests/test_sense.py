@@ -6,19 +6,25 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
+from crypto_pipeline.collection import universe
 from crypto_pipeline.collection.exchange import Answer
 from crypto_pipeline.collection.extract import Extraction, extract
+from crypto_pipeline.collection.results import Result
 from crypto_pipeline.sources import ENDPOINTS
+from crypto_pipeline.sources.spec import Ask
 from crypto_pipeline.tables import (
     DATA,
     FundingRate,
     GasPrice,
+    GlobalMarket,
     Row,
     SentimentMetric,
     StablecoinSupply,
+    TrendingCoin,
     WhaleTransaction,
 )
 from crypto_pipeline.tables.news import SCALES
+from crypto_pipeline_tests.conftest import source
 from crypto_pipeline_tests.faults.bodies import dumped
 
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
@@ -154,3 +160,33 @@ def test_prices_of_nothing_everywhere_are_no_answer(nothing: Any) -> None:
     coin = {"id": "bitcoin", "symbol": "btc", "name": "Bitcoin", "current_price": nothing}
     found = told("coingecko.market_prices", [coin] * 3)
     assert found.outcome == "changed", found.reason
+
+
+def test_nothing_but_zeros_is_an_answer_where_its_table_says_so() -> None:
+    """The list of one place, counted from zero, against totals of zero."""
+    shop = source("shop").source
+    listed = shop.endpoint(TrendingCoin, "/trending", row=dict)
+    totals = shop.endpoint(GlobalMarket, "/total", row=dict)
+    for endpoint, record, outcome in (
+        (listed, {"rank": 0, "source_id": "pepe"}, "ok"),
+        (totals, {"total_volume_24h_usd": 0}, "changed"),
+        (totals, {"total_volume_24h_usd": 1}, "ok"),
+    ):
+        answer = Answer(200, dumped([record]), "", NOW)
+        found = extract(endpoint, Ask(), answer, "c")
+        assert (found.outcome, len(found.rows)) == (outcome, 1 if outcome == "ok" else 0)
+        if outcome == "changed":
+            assert found.rejects[0].reason == "nothing but zeros"
+
+
+def test_coins_outside_the_universe_are_left_out_of_prices_and_candles_alone() -> None:
+    def result(endpoint_id: str, body: Any) -> Result:
+        found = told(endpoint_id, body)
+        assert found.rows
+        return Result(ENDPOINTS[endpoint_id], "ok", rows=found.rows)
+
+    coin = {"id": "bitcoin", "symbol": "btc", "name": "Bitcoin", "current_price": 9}
+    prices = result("coingecko.market_prices", [coin, {**coin, "id": "eth", "symbol": "eth"}])
+    candles = result("bitstamp.cached_ohlc", bars(3, 300))
+    universe.leave_out([prices, candles], frozenset({"ETH"}))
+    assert [(len(r.rows), r.left_out) for r in (prices, candles)] == [(1, 1), (0, 3)]

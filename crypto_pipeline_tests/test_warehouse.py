@@ -22,6 +22,7 @@ from crypto_pipeline.tables import (
     MarketPrice,
     NewsArticle,
     Provider,
+    RateLimitUsage,
     Row,
     SourceHealth,
     WorkerRun,
@@ -183,6 +184,68 @@ def test_the_account_says_how_many_rows_were_new(warehouse: Warehouse) -> None:
     assert found == [("c1", 1), ("c2", 1)]
 
 
+def test_an_endpoint_that_said_nothing_new_stored_nothing(warehouse: Warehouse) -> None:
+    warehouse.write(batch("c1", article("https://a/1")))
+    receipt = warehouse.write(batch("c2", article("https://a/1", "c2")))
+    assert receipt.of("news_articles") == 0
+    assert receipt.violations == {}
+    found = warehouse.query('SELECT "rows", stored FROM data_collections ORDER BY collection_id')
+    assert found == [(1, 1), (1, 0)]
+
+
+def test_what_an_endpoint_stored_is_that_of_all_its_tables(warehouse: Warehouse) -> None:
+    rows = [price("alpha", "BTC", 1), price("alpha", "ETH", 1), article("https://a/1")]
+    warehouse.write(batch("c1", *rows))
+    assert warehouse.query("SELECT stored FROM data_collections") == [(3,)]
+
+
+def test_rows_without_a_collection_of_prices_make_no_agreed_view(warehouse: Warehouse) -> None:
+    receipt = warehouse.write(batch("c1", candle(0)))
+    assert set(receipt.stored) == {"cached_ohlc", "data_collections"}
+    assert receipt.committed_at
+    assert (receipt.failed, receipt.problem, receipt.drained) == (None, None, 0)
+    assert (receipt.spooled, receipt.repeated) == (False, False)
+
+
+def test_a_collection_s_use_of_a_quota_is_added_to_that_of_others(warehouse: Warehouse) -> None:
+    def used(calls: int, size: int, day: datetime = NOW) -> RateLimitUsage:
+        return RateLimitUsage(
+            source="alpha", period="day", window_start=day, calls=calls, bytes_received=size
+        )
+
+    warehouse.write(batch("c1", used(3, 100)))
+    warehouse.write(batch("c2", used(4, 50), used(1, 7, NOW + timedelta(days=1))))
+    found = warehouse.query("SELECT calls, bytes_received FROM rate_limit_usage ORDER BY 1")
+    assert found == [(1, 7), (7, 150)]
+
+
+def test_the_agreed_view_is_of_the_newest_price_that_is_not_far_ahead(
+    warehouse: Warehouse,
+) -> None:
+    now = datetime.now(UTC)
+    for n, minutes in enumerate((-20, 0)):
+        moment = now + timedelta(minutes=minutes)
+        rows = [price("alpha", "BTC", 100 + n, f"c{n}", timestamp=moment)]
+        rows.append(price("alpha", "NEW", 9, f"c{n}", timestamp=moment + timedelta(days=2)))
+        warehouse.write(batch(f"c{n}", *rows, at=moment))
+    found = warehouse.query("SELECT symbol, price_usd, fetched_at FROM cached_market_data")
+    assert ("BTC", 101, now) in found
+
+
+def test_an_answer_of_any_size_is_written(warehouse: Warehouse) -> None:
+    long = article("https://a/1").model_copy(update={"title": "x" * 34 * 2**20})
+    assert not warehouse.write(batch("c1", long)).spooled
+    assert warehouse.query("SELECT len(title) FROM news_articles") == [(34 * 2**20,)]
+
+
+def test_candles_of_two_months_in_one_answer_are_each_written_once(warehouse: Warehouse) -> None:
+    long_ago = -40 * 24 * 60
+    for n in (1, 2):
+        name = f"c{n}"
+        warehouse.write(batch(name, candle(long_ago, 1 + n, name), candle(0, 1 + n, name)))
+    assert warehouse.query("SELECT close FROM cached_ohlc") == [(3,), (3,)]
+
+
 def test_a_candle_is_replaced_only_when_it_changed(warehouse: Warehouse) -> None:
     warehouse.write(batch("c1", *(candle(n) for n in (0, 5, 10))))
     receipt = warehouse.write(
@@ -215,6 +278,10 @@ def test_rows_outside_their_bounds_are_told(warehouse: Warehouse) -> None:
     )
     receipt = warehouse.write(batch("c1", wrong))
     assert receipt.violations == {"market_prices": "price_usd > 0: 1 rows"}
+    worse = wrong.model_copy(update={"volume_24h": -1.0, "collection_id": "c2"})
+    told = warehouse.write(batch("c2", worse, price("alpha", "ETH", 1, "c2"))).violations
+    assert told == {"market_prices": "price_usd > 0: 1 rows; volume_24h >= 0: 1 rows"}
+    assert warehouse.write(batch("c3", price("alpha", "BTC", 1, "c3"))).violations == {}
 
 
 def test_totals_are_told(warehouse: Warehouse) -> None:
@@ -416,7 +483,9 @@ def test_a_locked_file_costs_no_row(warehouse: Warehouse, read_only: bool) -> No
         for n in (2, 3):
             at = NOW + timedelta(minutes=n)
             rows = (price("alpha", "BTC", n, f"c{n}"), article(f"https://a/{n}", f"c{n}"))
-            assert warehouse.write(batch(f"c{n}", *rows, at=at)).spooled
+            receipt = warehouse.write(batch(f"c{n}", *rows, at=at))
+            assert receipt.spooled
+            assert (receipt.failed, receipt.committed_at) == (None, None)
     assert len(warehouse.waiting()) == 2
     receipt = warehouse.write(batch("c4", price("alpha", "BTC", 4, "c4")))
     assert receipt.drained == 2

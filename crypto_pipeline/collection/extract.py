@@ -223,7 +223,7 @@ def _merge(done: Extraction, model: type[Row]) -> int:
 
 def _lacking(lacking: Mapping[str, int], rows: int) -> str:
     """Which fields were not there, of how many rows."""
-    said = ", ".join(f"{name} in {count}" for name, count in sorted(lacking.items())[:8])
+    said = ", ".join(f"{name} in {count}" for name, count in sorted(lacking.items()))
     return storable(f"of {rows} rows, not there: {said}", LONGEST_REASON)
 
 

@@ -269,8 +269,8 @@ def _agree(connection: Connection, at: datetime, receipt: Receipt) -> None:
     coins it has."""
     connection.execute("RESET threads")  # these statements are not small
     for statement in STATEMENTS:
-        written = connection.execute(statement.replace("$now", literal(at))).fetchone()
-    receipt.stored[CachedMarketData.table.name] = {"": int(written[0]) if written else 0}
+        written = connection.execute(statement.replace("$now", literal(at))).fetchall()
+    receipt.stored[CachedMarketData.table.name] = {"": written[0][0]}
     for model, relation in ((AgreedPrice, agreed_past.PRICES), (AgreedBar, agreed_past.BARS_SINCE)):
         rows = relation.replace("$now", literal(at))
         receipt.stored[model.table.name] = _write_table(connection, model, rows, receipt)

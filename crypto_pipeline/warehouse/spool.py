@@ -150,9 +150,9 @@ class Spool:
         """Let those wait again that an earlier release put aside for another reason than their own:
         a full disk was one. What is damaged indeed says why from then on."""
         for aside in self.damaged():
-            if (aside / "why.txt").exists():
-                continue
-            with suppress(OSError):
+            with suppress(OSError):  # it may not be ours to look at
+                if (aside / "why.txt").exists():
+                    continue
                 if damage := self.damage(aside):
                     files.write_private(aside / "why.txt", damage)
                 elif _parquet(aside):

@@ -52,10 +52,9 @@ def drop(
     dropped = {}
     with transaction(connection):
         for name, cut in cuts.items():
-            deleted = connection.execute(
+            ((dropped[name],),) = connection.execute(
                 f'DELETE FROM {name} WHERE "{TABLES[name].table.time}" < {literal(cut)}'
-            ).fetchone()
-            dropped[name] = int(deleted[0]) if deleted else 0
+            ).fetchall()
     return {name: count for name, count in dropped.items() if count}
 
 
@@ -85,11 +84,11 @@ def _export(connection: Connection, table: Table, cut: datetime, archive: Path) 
 
 
 def _free_bytes(connection: Connection) -> int:
-    found = connection.execute(
+    ((free,),) = connection.execute(
         "SELECT block_size * free_blocks FROM pragma_database_size() "
         "WHERE database_name = current_database()"
-    ).fetchone()
-    return int(found[0]) if found else 0
+    ).fetchall()
+    return int(free)
 
 
 def worth_compacting(connection: Connection, path: Path, at_least: int) -> bool:

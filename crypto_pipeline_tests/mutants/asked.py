@@ -39,10 +39,10 @@ TESTS: dict[str, tuple[str, ...]] = {
     "warehouse/agreed_past": ("agreed_past",),
     "warehouse/pegs": ("agreed_past",),
     "warehouse/fiat_view": ("fiat",),
-    "collection/extract": ("extract", "rows"),
+    "collection/extract": ("extract", "rows", "sense"),
     "collection/rows": ("rows", "extract"),
     "collection/repeats": ("repeats", "extract"),
-    "tables/market": ("rows", "sense", "tables"),
+    "tables/market": ("rows", "sense", "tables", "witness"),
     "tables/fiat": ("fiat", "tables"),
 }
 """The tests that are asked about each module: the quick ones, in the order that finds most."""
