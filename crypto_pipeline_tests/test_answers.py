@@ -16,7 +16,7 @@ import duckdb
 import numpy as np
 import pytest
 
-from crypto_pipeline.tables import TABLES
+from crypto_pipeline.tables import MACROS, TABLES, VIEWS
 from crypto_pipeline.tables.answers import ANSWERS
 from crypto_pipeline.tables.views import AS_OF, View
 from crypto_pipeline.warehouse import Warehouse
@@ -104,13 +104,20 @@ def asked(file: Warehouse) -> Asked:
         return ask(connection)
 
 
-@pytest.fixture
-def empty(tmp_path_factory: pytest.TempPathFactory) -> Iterator[duckdb.DuckDBPyConnection]:
-    """A file of the present layout without rows."""
+@pytest.fixture(scope="module")
+def without_rows(tmp_path_factory: pytest.TempPathFactory) -> Iterator[duckdb.DuckDBPyConnection]:
     warehouse = Warehouse(tmp_path_factory.mktemp("empty") / "crypto.duckdb")
     with warehouse.connect() as connection:
         migrate(connection)
         yield connection
+
+
+@pytest.fixture
+def empty(without_rows: duckdb.DuckDBPyConnection) -> Iterator[duckdb.DuckDBPyConnection]:
+    """A file of the present layout without rows, in which now() stands still."""
+    without_rows.execute("BEGIN TRANSACTION")
+    yield without_rows
+    without_rows.execute("ROLLBACK")
 
 
 # Once more
@@ -533,9 +540,10 @@ def anomalies(asked: Asked) -> Iterator[Row]:
     for (coin,), of in week.items():
         usual_voices = median([b["voices"] for b in of if b["voices"] is not None] or [0])
         usual_prices = median(b["prices"] for b in of)
+        far = scores(of)
         for bar in of:
             at = bar["timestamp"]
-            score = scores(of).get(at, 0)
+            score = far.get(at, 0)
             if abs(score) < 6 or at <= asked.now - DAY:
                 continue
             if bar["voices"] is not None and 2 * bar["voices"] < usual_voices:
@@ -598,12 +606,13 @@ def must_be_same(found: Computed, wanted: Computed) -> None:
     for key, row in wanted.items():
         assert found[key].keys() == row.keys()
         for name, value in row.items():
-            expected = pytest.approx(value, rel=1e-9, abs=1e-12) if is_number(value) else value
-            assert found[key][name] == expected, (key, name)
+            assert same(found[key][name], value), (key, name, found[key][name], value)
 
 
-def is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
+def same(found: Any, wanted: Any) -> bool:
+    if isinstance(found, float) and isinstance(wanted, int | float):
+        return math.isclose(found, wanted, rel_tol=1e-9, abs_tol=1e-12)
+    return bool(found == wanted)
 
 
 @pytest.mark.parametrize("view", [*ANSWERS, *AS_OF], ids=lambda view: view.name)
@@ -623,3 +632,261 @@ def test_the_session_s_zone_changes_no_number(view: View, zone: str, asked: Aske
     must_be_same(
         by_key(asked.elsewhere[zone][view.name], key), by_key(asked.answers[view.name], key)
     )
+
+
+@pytest.mark.parametrize(
+    ("answer", "column"),
+    [
+        ("top_movers", "change_24h_pct"),
+        ("venue_spreads", "after_fees_pct"),
+        ("venue_shares", "share_pct"),
+        ("funding_pairs", "gain_pct"),
+        ("open_interest_by_coin", "open_interest_usd"),
+        ("tvl_changes", "tvl_usd"),
+        ("anomalies", "score"),
+    ],
+)
+def test_the_largest_come_first(answer: str, column: str, asked: Asked) -> None:
+    found = [row[column] for row in asked.answers[answer]]
+    signed = answer == "venue_spreads"
+    sizes = [-math.inf if v is None else v if signed else abs(v) for v in found]
+    assert sizes == sorted(sizes, reverse=True)
+
+
+def test_every_cause_of_an_anomaly_is_found(asked: Asked) -> None:
+    causes = {row["cause"] for row in asked.answers["anomalies"]}
+    assert causes == {"voices", "gap", "market", "coin"}
+
+
+# What is true of every row
+
+
+@pytest.mark.parametrize("view", [*VIEWS, *MACROS], ids=lambda view: view.name)
+def test_the_check_of_an_answer_holds(view: View, file: Warehouse) -> None:
+    with file.reading() as connection:
+        asked_as = call(view, now() - 5 * HOUR)
+        assert rows_of(connection, f"FROM {asked_as} WHERE ({view.check}) IS NOT TRUE") == []
+
+
+# Columns that may not be NULL, of each table that rows are planted in.
+OF_COLLECTION: Row = {"collection_id": "c1"}
+OF_EXCHANGE: Row = {"source": "x", "exchange": "x", "source_id": "BTC-PERP", **OF_COLLECTION}
+FILLED: dict[str, Row] = {
+    "agreed_bars": {"interval": "1h", "prices": 12, "voices": 5, "collected": True},
+    "cached_market_data": {"state": "agreed", "sources": 3, "voices": 3, "rejected": []},
+    "market_prices": {"quote": "USD", "source_id": "btc", "volume_24h": 9.0, **OF_COLLECTION},
+    "funding_rates": {"rate": 0.0001, "interval_hours": 8, **OF_EXCHANGE},
+    "open_interest": OF_EXCHANGE,
+    "stablecoin_supply": {"source_id": "t", "peg": "USD", "source": "lama", **OF_COLLECTION},
+    "defi_tvl": {"scope": "chain", "source_id": "e", "name": "E", "source": "l", **OF_COLLECTION},
+    "gas_prices": {"unit": "gwei", "source": "node", **OF_COLLECTION},
+    "whale_transactions": {"blockchain": "bitcoin", "source": "node", **OF_COLLECTION},
+    "sentiment_metrics": {"source": "mood", **OF_COLLECTION},
+}
+
+
+def plant(connection: duckdb.DuckDBPyConnection, table: str, **about: Any) -> None:
+    """A row of a minute ago."""
+    time = "fetched_at" if table == "cached_market_data" else "timestamp"
+    row = {time: now() - HOUR / 60, **FILLED[table], **about}
+    if "symbol" in TABLES[table].model_fields and "metric_name" not in row:
+        row.setdefault("symbol", "BTC")
+    names = ", ".join(f'"{name}"' for name in row)
+    values = ", ".join("?" for _ in row)
+    connection.execute(f"INSERT INTO {table} ({names}) VALUES ({values})", list(row.values()))
+
+
+ANSWER = {view.name: view for view in ANSWERS}
+
+
+def answer(connection: duckdb.DuckDBPyConnection, name: str) -> list[Row]:
+    return rows_of(connection, f"FROM {call(ANSWER[name], now())}")
+
+
+@pytest.mark.parametrize(
+    ("name", "table", "rows"),
+    [
+        ("top_movers", "cached_market_data", [{"price_usd": -1.0}]),
+        ("open_interest_by_coin", "open_interest", [{"open_interest_usd": v} for v in (9.0, -5.0)]),
+        ("stablecoin_flows", "stablecoin_supply", [{"circulating": 1.0, "circulating_usd": -1.0}]),
+        ("tvl_changes", "defi_tvl", [{"tvl_usd": -1.0}]),
+        ("whale_flows", "whale_transactions", [{"amount_usd": v} for v in (9.0, -5.0)]),
+        (
+            "fear_and_greed",
+            "sentiment_metrics",
+            [{"metric_name": "fear_greed_index", "value": 101.0}],
+        ),
+    ],
+)
+def test_the_check_of_an_answer_finds_rows_that_cannot_be(
+    name: str, table: str, rows: list[Row], empty: duckdb.DuckDBPyConnection
+) -> None:
+    """Of the answers whose rows can be wrong: the others' checks follow from how they are made."""
+    for n, row in enumerate(rows):
+        own: dict[str, Row] = {
+            "open_interest": {"source": f"x{n}", "exchange": f"x{n}"},
+            "whale_transactions": {"transaction_hash": f"{n}", "amount": 1.0},
+        }
+        plant(empty, table, **own.get(table, {}), **row)
+    asked_as = call(ANSWER[name], now())
+    assert rows_of(empty, f"FROM {asked_as} WHERE ({ANSWER[name].check}) IS NOT TRUE")
+
+
+def venues(connection: duckdb.DuckDBPyConnection, **prices: float) -> None:
+    """Venues that say these prices of BTC, and an agreed price of 100."""
+    plant(connection, "cached_market_data", price_usd=100.0)
+    for source, usd in prices.items():
+        plant(connection, "market_prices", source=source, price_usd=usd)
+
+
+def test_a_fee_that_pays_contradicts_the_check(empty: duckdb.DuckDBPyConnection) -> None:
+    venues(empty, a=100, b=101)
+    check = ANSWER["venue_spreads"].check
+    for fee, wrong in ((0.1, 0), (-0.1, 1)):
+        found = rows_of(empty, f"FROM venue_spreads({fee}) WHERE ({check}) IS NOT TRUE")
+        assert len(found) == wrong
+
+
+# Edges
+
+
+@pytest.mark.parametrize("view", [*ANSWERS, *AS_OF], ids=lambda view: view.name)
+def test_nothing_is_answered_of_nothing(view: View, empty: duckdb.DuckDBPyConnection) -> None:
+    assert rows_of(empty, f"FROM {call(view, now())}") == []
+
+
+def hours(
+    connection: duckdb.DuckDBPyConnection, symbol: str, *closes: float | None, **about: Any
+) -> None:
+    """Hourly bars up to the last whole hour."""
+    last = start(now(), HOUR) - HOUR
+    for ago, close in enumerate(reversed(closes)):
+        plant(
+            connection,
+            "agreed_bars",
+            symbol=symbol,
+            timestamp=last - ago * HOUR,
+            close=close,
+            **about,
+        )
+
+
+WAVES = [100 + math.sin(n * n) for n in range(60)]
+
+
+def test_a_coin_without_bitcoin(empty: duckdb.DuckDBPyConnection) -> None:
+    hours(empty, "ADA", *WAVES, 900)
+    plant(empty, "sentiment_metrics", metric_name="fear_greed_index", value=50.0)
+    (found,) = answer(empty, "correlations")
+    assert (found["corr_btc"], found["beta_eth"], found["hours"]) == (None, None, 0)
+    (unusual,) = answer(empty, "anomalies")
+    assert (unusual["symbol"], unusual["cause"]) == ("ADA", "coin")
+    (mood,) = answer(empty, "fear_and_greed")
+    assert (mood["btc_return_pct"], mood["btc_next_return_pct"]) == (None, None)
+
+
+def test_a_coin_that_stands_still(empty: duckdb.DuckDBPyConnection) -> None:
+    hours(empty, "BTC", *WAVES)
+    hours(empty, "STILL", *[1.0] * 60)
+    volatility = {row["symbol"]: row["realised_7d_pct"] for row in answer(empty, "volatility")}
+    assert volatility["STILL"] == 0
+    found = {row["symbol"]: row for row in answer(empty, "correlations")}
+    assert (found["STILL"]["corr_btc"], found["STILL"]["beta_btc"]) == (None, 0)
+    assert found["BTC"]["corr_btc"] == pytest.approx(1)
+    hours(empty, "JUMP", *[1.0] * 59, 2.0)
+    assert answer(empty, "anomalies") == []
+
+
+def test_when_bitcoin_stands_still_nothing_moves_with_it(empty: duckdb.DuckDBPyConnection) -> None:
+    hours(empty, "BTC", *[1.0] * 60)
+    hours(empty, "ADA", *WAVES)
+    found = {row["symbol"]: row for row in answer(empty, "correlations")}
+    assert (found["ADA"]["corr_btc"], found["ADA"]["beta_btc"]) == (None, None)
+    assert found["ADA"]["hours"] == 59
+
+
+def test_voices_that_are_not_known(empty: duckdb.DuckDBPyConnection) -> None:
+    hours(empty, "ADA", *WAVES, 900, voices=None)
+    assert [row["voices"] for row in answer(empty, "volatility")] == [None]
+    assert [row["cause"] for row in answer(empty, "anomalies")] == ["coin"]
+
+
+@pytest.mark.parametrize("closes", [(100, None, 200), (None, 100, None)])
+def test_there_is_no_return_over_a_bar_without_a_price(
+    closes: tuple[float | None, ...], empty: duckdb.DuckDBPyConnection
+) -> None:
+    hours(empty, "BTC", *closes)
+    (found,) = answer(empty, "volatility")
+    assert (found["hours"], found["realised_30d_pct"]) == (0, None)
+
+
+def test_there_is_no_return_over_days_that_are_not_there(empty: duckdb.DuckDBPyConnection) -> None:
+    """As after a month without a collection, when bars begin anew."""
+    today = start(now(), DAY)
+    for ago, close in ((34, 100.0), (2, 300.0), (1, 330.0)):
+        plant(empty, "agreed_bars", interval="1d", timestamp=today - ago * DAY, close=close)
+    found = {row["day"]: row["return_pct"] for row in answer(empty, "daily_returns")}
+    assert found == {
+        today - 34 * DAY: None,
+        today - 2 * DAY: None,
+        today - DAY: pytest.approx(10),
+    }
+
+
+def test_nothing_is_divided_by_zero(empty: duckdb.DuckDBPyConnection) -> None:
+    for days, usd in ((0, 5.0), (1, 0.0), (7, 0.0)):
+        plant(empty, "defi_tvl", tvl_usd=usd, timestamp=now() - days * DAY - HOUR)
+    (locked,) = answer(empty, "tvl_changes")
+    assert (locked["tvl_usd"], locked["change_1d_pct"], locked["change_7d_pct"]) == (5, None, None)
+    plant(empty, "open_interest", open_interest_usd=0.0)
+    (interest,) = answer(empty, "open_interest_by_coin")
+    assert (interest["open_interest_usd"], interest["largest_share_pct"]) == (0, None)
+
+
+def test_a_venue_alone_has_no_spread_and_all_of_the_volume(
+    empty: duckdb.DuckDBPyConnection,
+) -> None:
+    venues(empty, alone=100)
+    assert answer(empty, "venue_spreads") == []
+    assert [(row["source"], row["share_pct"]) for row in answer(empty, "venue_shares")] == [
+        ("alone", 100)
+    ]
+
+
+def test_venues_of_one_price_are_told_apart_by_name(empty: duckdb.DuckDBPyConnection) -> None:
+    venues(empty, b=100, a=100, c=100)
+    (found,) = answer(empty, "venue_spreads")
+    assert (found["buy_at"], found["sell_at"], found["gap_pct"]) == ("a", "c", 0)
+    assert found["after_fees_pct"] < 0
+
+
+def test_a_disputed_coin_has_no_spread(empty: duckdb.DuckDBPyConnection) -> None:
+    plant(empty, "cached_market_data", state="disputed", price_usd=None)
+    for source, usd in (("a", 100), ("b", 101)):
+        plant(empty, "market_prices", source=source, price_usd=usd)
+    assert answer(empty, "venue_spreads") == []
+    assert answer(empty, "top_movers") == []
+
+
+def test_an_exchange_alone_is_no_pair(empty: duckdb.DuckDBPyConnection) -> None:
+    """Its two contracts may pay more to one another than any two exchanges do."""
+    for contract, rate in (("PERP", 0.01), ("INVERSE", -0.01)):
+        plant(empty, "funding_rates", source_id=contract, rate=rate)
+    assert answer(empty, "funding_pairs") == []
+    plant(empty, "funding_rates", source="y", exchange="y", rate=0.002)
+    (found,) = answer(empty, "funding_pairs")
+    assert (found["long_at"], found["short_at"], found["exchanges"]) == ("x", "y", 2)
+
+
+def test_a_pair_that_trades_no_more_is_no_venue_s_volume(empty: duckdb.DuckDBPyConnection) -> None:
+    """Its last price abstains; the one before did not."""
+    venues(empty, a=100, b=100)
+    plant(
+        empty,
+        "market_prices",
+        source="b",
+        price_usd=100.0,
+        abstains="untraded",
+        timestamp=now() - HOUR / 120,
+    )
+    assert [row["source"] for row in answer(empty, "venue_shares")] == ["a"]

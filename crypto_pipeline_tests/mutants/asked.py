@@ -36,6 +36,7 @@ TESTS: dict[str, tuple[str, ...]] = {
     "collection/rows": ("rows", "extract"),
     "collection/repeats": ("repeats", "extract"),
     "tables/market": ("rows", "sense", "tables"),
+    "tables/answers": ("answers",),
 }
 """The tests that are asked about each module: the quick ones, in the order that finds most."""
 
