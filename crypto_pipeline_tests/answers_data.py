@@ -74,7 +74,7 @@ class Made:
         for coin in COINS:
             close = self.usd[coin]
             for ago in range(count, 0, -1):
-                own = self.chance.normal(0, 0.004)
+                own = 0.003 * self.chance.standard_t(2)  # now and then far from the usual
                 close *= 1 if coin == "STILL" else float(np.exp(0.5 * market[ago] + own))
                 bar = {
                     "symbol": coin,
@@ -132,7 +132,8 @@ class Made:
     def agreed_prices(self) -> Rows:
         for rank, coin in enumerate(COINS, 1):
             for ago in range(-2, 8 * 48):
-                if self.chance.random() < 0.1 or (coin == "GONE" and ago < 60):
+                gone = coin == "ALONE" or (coin == "GONE" and ago < 60)
+                if gone or self.chance.random() < 0.4:
                     continue
                 seen = self.now - ago * HOUR / 2 - float(self.chance.random()) * HOUR / 3
                 yield {
@@ -170,11 +171,13 @@ class Made:
                 if coin == "ALONE" and source not in ("venue_2", "venue_3"):
                     continue
                 for quote in ("USD", "USDT") if source in venues else ("USD",):
-                    for minutes in (-20, 2, 7, 12, 41):
-                        yield self.market_price(source, coin, quote, minutes)
+                    for minutes in (-20, 2, 7, 12, 30.1, 41):
+                        if self.chance.random() < 0.7:
+                            yield self.market_price(source, coin, quote, minutes)
 
-    def market_price(self, source: str, coin: str, quote: str, minutes: int) -> dict[str, Any]:
-        off = 1.3 if self.chance.random() < 0.05 else float(self.chance.normal(1, 0.002))
+    def market_price(self, source: str, coin: str, quote: str, minutes: float) -> dict[str, Any]:
+        far = self.chance.random() < 0.1
+        off = self.chance.choice([1.3, 1.052, 1.048]) if far else self.chance.normal(1, 0.002)
         jitter = timedelta(seconds=float(self.chance.uniform(0, 40)))
         listed = source.startswith("list")
         abstains = "stale" if self.chance.random() < 0.1 else None
@@ -182,7 +185,7 @@ class Made:
             "symbol": coin,
             "source_id": f"{coin}-{quote}",
             "quote": quote,
-            "price_usd": self.usd[coin] * off,
+            "price_usd": self.usd[coin] * float(off),
             "market_cap": self.maybe(1e9, 0.3) if listed else None,
             "volume_24h": None if source == "oracle" else self.volume(),
             "timestamp": self.now - timedelta(minutes=minutes) - jitter,
@@ -232,12 +235,13 @@ class Made:
     def contracts(self) -> Iterator[dict[str, Any]]:
         """Exchanges with one or two contracts of each coin, observed several times in hours."""
         for n in range(4):
-            for coin in COINS:
+            for coin in (*COINS, "UNLISTED"):
                 if coin == "ALONE" and n:
                     continue
                 for contract in ("PERP", "INVERSE") if n < 2 else ("PERP",):
-                    for minutes in (-30, 5, 20, 65, 119, 180):
-                        if self.chance.random() < 0.2:
+                    for minutes in (-30, 5, 20, 30.5, 65, 119, 150):
+                        old = {"UNI": 30, "NEW": 140}.get(coin, -60)
+                        if minutes < old or self.chance.random() < 0.2:
                             continue
                         yield {
                             "symbol": coin,
@@ -258,9 +262,7 @@ class Made:
                 "rate": 0.0 if contract["symbol"] == "STILL" else rate,
                 "rate_kind": self.maybe("predicted", 0.5),
                 "interval_hours": self.maybe(float(self.chance.choice([1, 4, 8])), 0.1),
-                "mark_price": self.maybe(
-                    self.usd[contract["symbol"]] * float(self.chance.normal(1, 0.01)), 0.1
-                ),
+                "mark_price": self.maybe(float(self.chance.uniform(90, 1100)), 0.1),
             }
 
     def interest(self) -> Rows:
@@ -270,7 +272,7 @@ class Made:
             yield {
                 **contract,
                 "open_interest": self.maybe(amount, 0.2),
-                "open_interest_usd": self.maybe(amount * self.usd[coin], 0.5),
+                "open_interest_usd": self.maybe(amount * float(self.chance.uniform(1, 9)), 0.5),
             }
 
     def supply(self) -> Rows:
@@ -299,7 +301,8 @@ class Made:
         for source in ("lama", "other"):
             for n in range(12):
                 for hours in range(-3, 9 * 24, 7):
-                    if self.chance.random() < 0.2 or (n == 3 and hours < 30):
+                    silent = (n == 3 and hours < 30) or (n == 2 and 20 < hours < 50)
+                    if silent or self.chance.random() < 0.2:
                         continue
                     zero = n == 4 and hours > 20
                     yield {

@@ -393,9 +393,9 @@ def open_interest_by_coin(asked: Asked) -> Iterator[Row]:
     usd = {coin["symbol"]: coin["price_usd"] for coin in asked.tables["cached_market_data"]}
     said = []
     for row in contracts(asked, "open_interest", 2):
-        worth = row["open_interest_usd"]
-        if worth is None and None not in (row["open_interest"], usd[row["symbol"]]):
-            worth = row["open_interest"] * usd[row["symbol"]]
+        worth, price = row["open_interest_usd"], usd.get(row["symbol"])
+        if worth is None and None not in (row["open_interest"], price):
+            worth = row["open_interest"] * price
         if worth is not None:
             said.append({**row, "worth": worth})
     for (coin,), of in grouped(said, "symbol").items():
@@ -644,13 +644,20 @@ def test_the_session_s_zone_changes_no_number(view: View, zone: str, asked: Aske
         ("open_interest_by_coin", "open_interest_usd"),
         ("tvl_changes", "tvl_usd"),
         ("anomalies", "score"),
+        ("stablecoin_flows", "day"),
+        ("gas_by_hour", "hour"),
+        ("whale_flows", "day"),
+        ("fear_and_greed", "day"),
     ],
 )
-def test_the_largest_come_first(answer: str, column: str, asked: Asked) -> None:
-    found = [row[column] for row in asked.answers[answer]]
-    signed = answer == "venue_spreads"
-    sizes = [-math.inf if v is None else v if signed else abs(v) for v in found]
+def test_the_largest_or_newest_come_first(answer: str, column: str, asked: Asked) -> None:
+    def size(value: Any) -> Any:
+        moves = column in ("change_24h_pct", "score")
+        return -math.inf if value is None else abs(value) if moves else value
+
+    sizes = [size(row[column]) for row in asked.answers[answer]]
     assert sizes == sorted(sizes, reverse=True)
+    assert sizes[0] != sizes[-1]
 
 
 def test_every_cause_of_an_anomaly_is_found(asked: Asked) -> None:
