@@ -99,7 +99,7 @@ class Made:
             bar["close"] = close
         elif coin in ("ETH", "ADA", "DOT") and ago == 3:
             bar["close"] = close * 0.6
-            bar |= {"ETH": {}, "ADA": {"voices": 2}, "DOT": {"prices": bar["prices"] // 3}}[coin]
+            bar |= {"ETH": {}, "ADA": {"voices": 2}, "DOT": {"voices": 3, "prices": 4}}[coin]
         elif coin == "UNI" and ago == 2:
             bar["voices"] = None
         if bar["close"] is None:
@@ -132,8 +132,9 @@ class Made:
     def agreed_prices(self) -> Rows:
         for rank, coin in enumerate(COINS, 1):
             for ago in range(-2, 8 * 48):
+                silent = coin in ("SOL", "BTC", "ETH") and 47 <= ago <= 50
                 gone = coin == "ALONE" or (coin == "GONE" and ago < 60)
-                if gone or self.chance.random() < 0.4:
+                if silent or gone or self.chance.random() < 0.4:
                     continue
                 seen = self.now - ago * HOUR / 2 - float(self.chance.random()) * HOUR / 3
                 yield {
@@ -176,7 +177,7 @@ class Made:
                             yield self.market_price(source, coin, quote, minutes)
 
     def market_price(self, source: str, coin: str, quote: str, minutes: float) -> dict[str, Any]:
-        far = self.chance.random() < 0.1
+        far = self.chance.random() < 0.2
         off = self.chance.choice([1.3, 1.052, 1.048]) if far else self.chance.normal(1, 0.002)
         jitter = timedelta(seconds=float(self.chance.uniform(0, 40)))
         listed = source.startswith("list")

@@ -392,20 +392,24 @@ STABLECOIN_FLOWS = View(
         _column("sources", "How many sources say both days"),
     ),
     f"""(
-    WITH daily AS MATERIALIZED (
+    WITH daily AS (
         SELECT {_start("1d")} AS day, symbol, source, source_id,
             arg_max(circulating_usd, timestamp) AS usd
         FROM stablecoin_supply WHERE circulating_usd IS NOT NULL GROUP BY ALL
-    )
-    SELECT day, today.symbol, median(today.usd) AS circulating_usd,
-        median(today.usd - before.usd) AS flow_usd, count(before.usd) AS sources
-    FROM (
-        FROM daily QUALIFY row_number() OVER (
+    ),
+    coin AS (
+        SELECT day, symbol, usd,
+            if(lag(day) OVER days = day - INTERVAL {DAY_HOURS} HOUR,
+                lag(usd) OVER days, NULL) AS before
+        FROM daily
+        WINDOW days AS (PARTITION BY symbol, source, source_id ORDER BY day)
+        QUALIFY row_number() OVER (
             PARTITION BY day, symbol, source ORDER BY usd DESC, source_id) = 1
-    ) AS today LEFT JOIN (
-        SELECT * REPLACE (day + INTERVAL 24 HOUR AS day) FROM daily
-    ) AS before USING (day, symbol, source, source_id)
-    GROUP BY day, today.symbol ORDER BY day DESC, abs(flow_usd) DESC NULLS LAST, today.symbol)""",
+    )
+    SELECT day, symbol, median(usd) AS circulating_usd, median(usd - before) AS flow_usd,
+        count(before) AS sources
+    FROM coin GROUP BY day, symbol
+    ORDER BY day DESC, abs(flow_usd) DESC NULLS LAST, symbol)""",
     check="circulating_usd >= 0",
 )
 
@@ -510,7 +514,7 @@ FEAR_AND_GREED = View(
     btc AS MATERIALIZED (SELECT day, return_pct FROM daily_returns WHERE symbol = 'BTC')
     SELECT mood.*, today.return_pct AS btc_return_pct, next.return_pct AS btc_next_return_pct
     FROM mood LEFT JOIN btc AS today ON today.day = mood.day
-        LEFT JOIN btc AS next ON next.day = mood.day + INTERVAL 24 HOUR
+        LEFT JOIN btc AS next ON next.day = mood.day + INTERVAL {DAY_HOURS} HOUR
     ORDER BY mood.day DESC)""",
     check="fear_greed BETWEEN 0 AND 100",
 )
