@@ -2,12 +2,18 @@
 
 Owns: their SQL, their columns with units, and what is true of every row of each.
 Returns are of agreed bars, so that no single source's slip moves them; a bar without a price gives
-none. Volatility is for a year of 365 days. "now" is the moment of the query.
+none, and neither does one after a bar that is not there. Volatility is for a year of 365 days.
+"now" is the moment of the query; what a clock ahead has left is not read. Days and hours are those
+of UTC in every session.
 """
 
+from crypto_pipeline.tables.analytics import BARS
 from crypto_pipeline.tables.fiat import FiatRate
-from crypto_pipeline.tables.market import IS_VENUE
 from crypto_pipeline.tables.views import View, ViewColumn
+
+DAY_HOURS = 24
+WEEK_HOURS = 7 * DAY_HOURS
+MONTH_HOURS = 30 * DAY_HOURS
 
 RECENT = "INTERVAL 30 MINUTE"
 """How old a price may be that is compared with others."""
@@ -34,15 +40,41 @@ def _column(name: str, meaning: str, unit: str | None = None) -> ViewColumn:
 SYMBOL = _column("symbol", "Canonical ticker")
 VOICES = _column("voices", "The fewest independent voices behind it: 1 is one voice's word")
 
-_RETURNS = """
-    SELECT symbol, timestamp, close, voices, prices,
-        close / lag(close) OVER bars - 1 AS r, ln(close / lag(close) OVER bars) AS log_r
-    FROM agreed_bars WHERE interval = '{}' AND timestamp > now() - INTERVAL {} DAY
-    WINDOW bars AS (PARTITION BY symbol ORDER BY timestamp)"""
+
+def _since(hours: int) -> str:
+    """In the last hours. Days are counted in hours: a day of the session's zone may be longer."""
+    return f"timestamp > now() - INTERVAL {hours} HOUR AND timestamp <= now()"
+
+
+def _start(interval: str, of: str = "timestamp") -> str:
+    """When the hour or day of a moment began in UTC. date_trunc and time_bucket would take the
+    session's zone, and far more time."""
+    length = BARS[interval] * 1_000_000
+    return f"make_timestamptz(epoch_us({of}) // {length} * {length})"
+
+
+def _returns(interval: str, of: str = "true") -> str:
+    """The bars of one length with their returns, which are NULL unless the bar just before has a
+    price."""
+    return f"""
+    SELECT * EXCLUDE (before), close / before - 1 AS r, ln(close / before) AS log_r
+    FROM (
+        SELECT symbol, timestamp, close, voices, prices, lag(prices) OVER bars AS prices_before,
+            if(lag(timestamp) OVER bars = timestamp - INTERVAL {BARS[interval]} SECOND,
+                lag(close) OVER bars, NULL) AS before
+        FROM agreed_bars WHERE interval = '{interval}' AND {of}
+        WINDOW bars AS (PARTITION BY symbol ORDER BY timestamp))"""
+
+
+def _hourly(hours: int) -> str:
+    """The hourly bars that began in the last hours, with their returns."""
+    return f"SELECT * FROM ({_returns('1h', _since(hours + 1))}) WHERE {_since(hours)}"
+
 
 DAILY_RETURNS = View(
     "daily_returns",
-    "The return of each coin on each day, from one close to the next, UTC.",
+    "The return of each coin on each day that is over, from one close to the next, UTC: a row for "
+    "each daily bar. A day without a price has no return, and the day after it has none either.",
     (
         SYMBOL,
         _column("day", "Start of the day"),
@@ -51,23 +83,25 @@ DAILY_RETURNS = View(
         _column("log_return", "Natural logarithm of the ratio of the two"),
         VOICES,
     ),
-    "(SELECT symbol, timestamp AS day, close AS close_usd, voices, "
-    "(close / lag(close) OVER days - 1) * 100 AS return_pct, "
-    "ln(close / lag(close) OVER days) AS log_return "
-    "FROM agreed_bars WHERE interval = '1d' "
-    "WINDOW days AS (PARTITION BY symbol ORDER BY timestamp))",
+    "(SELECT symbol, timestamp AS day, close AS close_usd, voices, r * 100 AS return_pct, "
+    f"log_r AS log_return FROM ({_returns('1d')}))",
     check="return_pct IS NULL OR return_pct > -100",
 )
 
-_REALISED = (
-    f"100 * sqrt({HOURS_OF_YEAR} * avg(log_r * log_r) "
-    "FILTER (timestamp > now() - INTERVAL {} DAY)) AS realised_{}d_pct"
-)
+
+def _realised(days: int) -> str:
+    return (
+        f"100 * sqrt({HOURS_OF_YEAR} * avg(log_r * log_r) "
+        f"FILTER ({_since(days * DAY_HOURS)})) AS realised_{days}d_pct"
+    )
+
 
 VOLATILITY = View(
     "volatility",
-    "How much each coin's price moves, for a year: realised, from the hourly returns of the agreed "
-    "price, and Parkinson's, from the highs and lows of the venues' hourly candles.",
+    "How much each coin's price moves, for a year of 365 days: realised, the root of the mean "
+    "square of the logarithmic returns of the agreed price in the hourly bars that began in a "
+    "time, and Parkinson's, the root of the mean of ln(high / low) squared over 4 ln 2, of the "
+    "hourly candles of all venues. A row for each coin with hourly bars in 30 days.",
     (
         SYMBOL,
         _column("realised_1d_pct", "Of the last day", "% a year"),
@@ -79,48 +113,55 @@ VOLATILITY = View(
         VOICES,
     ),
     f"""(
-    WITH hourly AS ({_RETURNS.format("1h", 30)}),
-    realised AS (
-        SELECT symbol, {_REALISED.format(1, 1)}, {_REALISED.format(7, 7)},
-            {_REALISED.format(30, 30)}, count(log_r) AS hours, min(voices) AS voices
-        FROM hourly GROUP BY symbol
+    WITH realised AS (
+        SELECT symbol, {_realised(1)}, {_realised(7)}, {_realised(30)},
+            count(log_r) AS hours, min(voices) AS voices
+        FROM ({_hourly(MONTH_HOURS)}) GROUP BY symbol
     ),
     parkinson AS (
-        SELECT symbol, count(*) AS candles,
+        SELECT symbol, count(*) AS said,
             100 * sqrt({HOURS_OF_YEAR} * avg(pow(ln(high / low), 2)) / (4 * ln(2)))
                 AS parkinson_30d_pct
-        FROM cached_ohlc WHERE interval = '1h' AND timestamp > now() - INTERVAL 30 DAY
-        GROUP BY symbol
+        FROM cached_ohlc WHERE interval = '1h' AND {_since(MONTH_HOURS)} GROUP BY symbol
     )
-    FROM realised LEFT JOIN parkinson USING (symbol))""",
-    check="realised_30d_pct IS NULL OR realised_30d_pct >= 0",
+    SELECT *, coalesce(said, 0) AS candles FROM realised LEFT JOIN parkinson USING (symbol))""",
+    check="(realised_30d_pct IS NULL) = (hours = 0) "
+    "AND (parkinson_30d_pct IS NULL) = (candles = 0)",
 )
+
+
+def _number(expression: str) -> str:
+    """NULL where a statistic is not a number, as DuckDB says of what stands still."""
+    return f"nullif({expression}, 'nan'::DOUBLE)"
+
 
 CORRELATIONS = View(
     "correlations",
-    "How each coin moves with Bitcoin and with Ether, by the hourly returns of 30 days.",
+    "How each coin moves with Bitcoin and with Ether, by the logarithmic returns of the hourly "
+    "bars that began in the last 30 days, of the hours in which both have one. NULL where a price "
+    "stands still or there are fewer than two such hours.",
     (
         SYMBOL,
         _column("corr_btc", "Correlation with BTC, -1 to 1"),
-        _column("beta_btc", "Return for each percent of BTC"),
+        _column("beta_btc", "Return for each percent of BTC: the slope of the regression"),
         _column("corr_eth", "Correlation with ETH, -1 to 1"),
-        _column("beta_eth", "Return for each percent of ETH"),
+        _column("beta_eth", "Return for each percent of ETH: the slope of the regression"),
         _column("hours", "Hours with a return of the coin and of BTC"),
         VOICES,
     ),
     f"""(
-    WITH hourly AS ({_RETURNS.format("1h", 30)})
-    SELECT coin.symbol, corr(coin.log_r, btc.log_r) AS corr_btc,
-        regr_slope(coin.log_r, btc.log_r) AS beta_btc,
-        corr(coin.log_r, eth.log_r) AS corr_eth,
-        regr_slope(coin.log_r, eth.log_r) AS beta_eth,
+    WITH hourly AS MATERIALIZED ({_hourly(MONTH_HOURS)})
+    SELECT coin.symbol, {_number("corr(coin.log_r, btc.log_r)")} AS corr_btc,
+        {_number("regr_slope(coin.log_r, btc.log_r)")} AS beta_btc,
+        {_number("corr(coin.log_r, eth.log_r)")} AS corr_eth,
+        {_number("regr_slope(coin.log_r, eth.log_r)")} AS beta_eth,
         count(*) FILTER (coin.log_r IS NOT NULL AND btc.log_r IS NOT NULL) AS hours,
         min(coin.voices) AS voices
     FROM hourly AS coin
     LEFT JOIN (FROM hourly WHERE symbol = 'BTC') AS btc USING (timestamp)
     LEFT JOIN (FROM hourly WHERE symbol = 'ETH') AS eth USING (timestamp)
     GROUP BY coin.symbol)""",
-    check="corr_btc IS NULL OR isnan(corr_btc) OR abs(corr_btc) <= 1 + 1e-9",
+    check="coalesce(greatest(abs(corr_btc), abs(corr_eth)), 0) <= 1 + 1e-9",
 )
 
 
@@ -134,8 +175,9 @@ def _before(hours: int) -> str:
 
 TOP_MOVERS = View(
     "top_movers",
-    "How far each agreed price is from what it was an hour, a day and a week ago; the largest "
-    "moves of a day first.",
+    "How far each agreed price is from what it was an hour, a day and a week ago: the last agreed "
+    "price of the hour that ended then, NULL where that has none. The largest moves of a day "
+    "first.",
     (
         SYMBOL,
         _column("name", "The coin's name"),
@@ -148,8 +190,8 @@ TOP_MOVERS = View(
     ),
     f"""(
     WITH past AS (
-        SELECT symbol, {_before(1)}, {_before(24)}, {_before(168)}
-        FROM agreed_prices WHERE timestamp > now() - INTERVAL 169 HOUR GROUP BY symbol
+        SELECT symbol, {_before(1)}, {_before(DAY_HOURS)}, {_before(WEEK_HOURS)}
+        FROM agreed_prices WHERE {_since(WEEK_HOURS + 1)} GROUP BY symbol
     )
     SELECT symbol, name, price_usd, volume_24h, voices,
         (price_usd / usd_1h - 1) * 100 AS change_1h_pct,
@@ -161,27 +203,31 @@ TOP_MOVERS = View(
 )
 
 _VENUES = f"""
-    SELECT symbol, source, price_usd, volume_24h FROM market_prices
-    WHERE timestamp > now() - {RECENT} AND {IS_VENUE} AND abstains IS NULL
-    QUALIFY row_number() OVER (
-        PARTITION BY symbol, source
-        ORDER BY timestamp DESC, volume_24h DESC NULLS LAST, source_id, quote) = 1"""
-"""What each venue says of each coin, on its busiest pair."""
+    SELECT * FROM (
+        FROM market_prices WHERE timestamp > now() - {RECENT} AND timestamp <= now()
+        QUALIFY count(market_cap) OVER (PARTITION BY source) = 0 AND row_number() OVER (
+            PARTITION BY source, source_id, quote ORDER BY timestamp DESC) = 1
+    ) WHERE abstains IS NULL AND volume_24h > 0"""
+"""The last price of each pair that votes, of sources that say what they traded and know no market
+capitalisations: those are aggregators."""
 
 VENUE_SPREADS = View(
     "venue_spreads",
     "Where a coin is cheapest and where dearest now, and what is left of the difference after a "
-    "fee on both sides. Venues far from the agreed price are left out. Nothing is said of depth, "
-    "transfers and whether withdrawals are open: a difference that lasts has its reason there.",
+    "fee on both sides: (sell less fee) / (buy plus fee) - 1. A venue is a source that says what "
+    "it traded and knows no market capitalisations; it speaks with its busiest pair, by the last "
+    "price of half an hour that does not abstain. Venues that the agreed view rejects or that are "
+    "more than 5 % from its price are left out. Nothing is said of depth, transfers and whether "
+    "withdrawals are open: a difference that lasts has its reason there.",
     (
         SYMBOL,
-        _column("buy_at", "The cheapest venue"),
+        _column("buy_at", "The cheapest venue, of equals the first by name"),
         _column("buy_usd", "Its price", "USD"),
-        _column("sell_at", "The dearest venue"),
+        _column("sell_at", "The dearest venue, of equals the last by name"),
         _column("sell_usd", "Its price", "USD"),
         _column("gap_pct", "Difference before fees", "%"),
         _column("after_fees_pct", "Difference after them", "%"),
-        _column("venues", "How many venues were compared"),
+        _column("venues", "How many venues were compared, at least 2"),
     ),
     f"""(
     SELECT symbol, arg_min(source, (venue.price_usd, source)) AS buy_at,
@@ -191,45 +237,50 @@ VENUE_SPREADS = View(
         (sell_usd * (1 - fee_pct / 100) / (buy_usd * (1 + fee_pct / 100)) - 1) * 100
             AS after_fees_pct,
         count(*) AS venues
-    FROM ({_VENUES}) AS venue JOIN cached_market_data AS agreed USING (symbol)
+    FROM (
+        FROM ({_VENUES}) QUALIFY row_number() OVER (
+            PARTITION BY symbol, source ORDER BY volume_24h DESC, source_id, quote) = 1
+    ) AS venue JOIN cached_market_data AS agreed USING (symbol)
     WHERE abs(venue.price_usd / agreed.price_usd - 1) <= {NEAR}
+        AND NOT list_contains([voice.source FOR voice IN rejected], source)
     GROUP BY symbol HAVING venues > 1
     ORDER BY after_fees_pct DESC, symbol)""",
     {"fee_pct": "what a venue takes of a trade in percent, such as 0.1"},
-    check="gap_pct >= 0 AND after_fees_pct <= gap_pct",
+    check="gap_pct >= 0 AND after_fees_pct <= gap_pct AND buy_at <> sell_at",
 )
 
 VENUE_SHARES = View(
     "venue_shares",
     "How much each venue trades in a day against dollars and dollar coins, by its own word, and "
-    "its share of all. Venues that report false volumes are not found out here.",
+    "its share of all. Venues are those of venue_spreads, with the last price of each pair in "
+    "half an hour, where it does not abstain. Venues that report false volumes are not found out "
+    "here.",
     (
         _column("source", "The venue"),
-        _column("volume_24h", "All pairs that vote together", "USD"),
+        _column("volume_24h", "Sum over its pairs", "USD"),
         _column("share_pct", "Share of all venues", "%"),
         _column("coins", "Coins it trades"),
     ),
     f"""(
     SELECT source, sum(volume_24h) AS volume_24h, count(DISTINCT symbol) AS coins,
         100 * sum(volume_24h) / sum(sum(volume_24h)) OVER () AS share_pct
-    FROM (
-        FROM market_prices
-        WHERE timestamp > now() - {RECENT} AND {IS_VENUE} AND abstains IS NULL
-        QUALIFY row_number() OVER (
-            PARTITION BY source, source_id, quote ORDER BY timestamp DESC) = 1)
-    GROUP BY source HAVING sum(volume_24h) > 0 ORDER BY share_pct DESC, source)""",
-    check="share_pct BETWEEN 0 AND 100 + 1e-9",
+    FROM ({_VENUES}) GROUP BY source ORDER BY share_pct DESC, source)""",
+    check="share_pct > 0 AND share_pct <= 100 + 1e-9 AND coins > 0",
 )
 
-_LAST_OF = """
-    FROM {0} WHERE timestamp > now() - INTERVAL 2 HOUR
+
+def _last_of(table: str, age: str) -> str:
+    """The last row of each contract at each exchange, no older than that."""
+    return f"""
+    FROM {table} WHERE timestamp > now() - {age} AND timestamp <= now()
     QUALIFY row_number() OVER (PARTITION BY source, source_id ORDER BY timestamp DESC) = 1"""
-"""The last row of each contract at each exchange."""
+
 
 FUNDING_ANNUALISED = View(
     "funding_annualised",
-    "What it costs to hold a perpetual swap for a year at its present rate, by exchange. Contracts "
-    "whose interval the exchange does not say are left out.",
+    "What it costs to hold a perpetual swap for a year at its present rate, without compounding, "
+    "by exchange: the last rate of each contract in two hours. Contracts whose interval the "
+    "exchange does not say are left out.",
     (
         SYMBOL,
         _column("source", "The exchange"),
@@ -242,36 +293,45 @@ FUNDING_ANNUALISED = View(
     ),
     f"""(
     SELECT *, rate * {HOURS_OF_YEAR} / interval_hours * 100 AS annual_pct
-    FROM ({_LAST_OF.format("funding_rates")}) WHERE interval_hours IS NOT NULL)""",
+    FROM ({_last_of("funding_rates", LATELY)}) WHERE interval_hours IS NOT NULL)""",
     check="sign(annual_pct) = sign(rate)",
 )
 
 FUNDING_PAIRS = View(
     "funding_pairs",
-    "Where a coin is held long at the least cost, or the most gain, and where short: the best pair "
-    "of exchanges for each coin, before fees.",
+    "Where a coin is held long at the least cost, or the most gain, and where short: the best "
+    "pair of two exchanges for each coin, before fees, by funding_annualised. Of equal pairs the "
+    "first by name.",
     (
         SYMBOL,
-        _column("long_at", "The exchange with the lowest rate"),
+        _column("long_at", "The exchange to be long at, with its contract of the lowest rate"),
         _column("long_pct", "Its rate", "% a year"),
-        _column("short_at", "The exchange with the highest rate"),
+        _column("short_at", "The exchange to be short at, with its contract of the highest rate"),
         _column("short_pct", "Its rate", "% a year"),
         _column("gain_pct", "What the pair earns at these rates", "% a year"),
         _column("exchanges", "How many exchanges were compared"),
     ),
     """(
-    SELECT symbol, arg_min(source, (annual_pct, source)) AS long_at, min(annual_pct) AS long_pct,
-        arg_max(source, (annual_pct, source)) AS short_at, max(annual_pct) AS short_pct,
-        max(annual_pct) - min(annual_pct) AS gain_pct, count(DISTINCT source) AS exchanges
-    FROM funding_annualised GROUP BY symbol HAVING exchanges > 1
+    WITH exchange AS (
+        SELECT symbol, source, min(annual_pct) AS low, max(annual_pct) AS high,
+            count(*) OVER (PARTITION BY symbol) AS exchanges
+        FROM funding_annualised GROUP BY symbol, source
+    )
+    SELECT symbol, long.source AS long_at, long.low AS long_pct,
+        short.source AS short_at, short.high AS short_pct,
+        short.high - long.low AS gain_pct, long.exchanges
+    FROM exchange AS long JOIN exchange AS short USING (symbol)
+    WHERE long.source <> short.source
+    QUALIFY row_number() OVER (
+        PARTITION BY symbol ORDER BY gain_pct DESC, long.source, short.source) = 1
     ORDER BY gain_pct DESC, symbol)""",
-    check="gain_pct >= 0",
+    check="gain_pct >= 0 AND long_at <> short_at",
 )
 
 BASIS = View(
     "basis",
-    "How far the mark price of each perpetual swap is from the agreed spot price. Marks are in the "
-    "contract's quote, which counts as dollars at par.",
+    "How far the mark price of each perpetual swap is from the agreed spot price, both of the last "
+    "half hour. Marks are in the contract's quote, which counts as dollars at par.",
     (
         SYMBOL,
         _column("source", "The exchange"),
@@ -284,26 +344,29 @@ BASIS = View(
     f"""(
     SELECT swap.symbol, source, source_id, mark_price, price_usd AS spot_usd,
         (mark_price / price_usd - 1) * 100 AS basis_pct, voices
-    FROM ({_LAST_OF.format("funding_rates")}) AS swap JOIN cached_market_data USING (symbol)
-    WHERE mark_price IS NOT NULL AND price_usd IS NOT NULL)""",
+    FROM ({_last_of("funding_rates", RECENT)}) AS swap JOIN cached_market_data USING (symbol)
+    WHERE mark_price IS NOT NULL AND price_usd IS NOT NULL
+        AND fetched_at > now() - {RECENT} AND fetched_at <= now())""",
     check="basis_pct > -100",
 )
 
 OPEN_INTEREST_BY_COIN = View(
     "open_interest_by_coin",
-    "What is open in perpetual swaps of each coin, over all exchanges that say it.",
+    "What is open in perpetual swaps of each coin, over all exchanges that say it: the last word "
+    "of each contract in two hours, in coins at the agreed price where the exchange says no "
+    "dollars.",
     (
         SYMBOL,
         _column("open_interest_usd", "Open positions, one side counted", "USD"),
         _column("exchanges", "How many exchanges say so"),
-        _column("largest", "The exchange with the most"),
+        _column("largest", "The exchange with the most, of equals the last by name"),
         _column("largest_share_pct", "Its share", "%"),
     ),
     f"""(
     WITH last AS (
         SELECT contract.symbol, source,
             coalesce(open_interest_usd, open_interest * price_usd) AS usd
-        FROM ({_LAST_OF.format("open_interest")}) AS contract
+        FROM ({_last_of("open_interest", LATELY)}) AS contract
         LEFT JOIN cached_market_data USING (symbol)
     ),
     by_exchange AS (
@@ -319,26 +382,35 @@ OPEN_INTEREST_BY_COIN = View(
 STABLECOIN_FLOWS = View(
     "stablecoin_flows",
     "How much of each stablecoin came into the world on each day: the change of what circulates "
-    "from the last word of one day to that of the next, the median over sources.",
+    "from the last word of one day to that of the next, the median over sources. A source speaks "
+    "with its biggest coin of the ticker. The present day is counted so far. In dollars of the "
+    "source: the price's own moves are in it.",
     (
         _column("day", "Start of the day, UTC"),
         SYMBOL,
-        _column("circulating_usd", "What circulates at its end", "USD"),
+        _column("circulating_usd", "What circulates at its end, the median over sources", "USD"),
         _column("flow_usd", "More, or less, than the day before", "USD"),
         _column("sources", "How many sources say both days"),
     ),
-    """(
+    f"""(
     WITH daily AS (
-        SELECT date_trunc('day', timestamp) AS day, symbol, source, source_id,
+        SELECT {_start("1d")} AS day, symbol, source, source_id,
             arg_max(circulating_usd, timestamp) AS usd
         FROM stablecoin_supply WHERE circulating_usd IS NOT NULL GROUP BY ALL
+    ),
+    coin AS (
+        SELECT day, symbol, usd,
+            if(lag(day) OVER days = day - INTERVAL {DAY_HOURS} HOUR,
+                lag(usd) OVER days, NULL) AS before
+        FROM daily
+        WINDOW days AS (PARTITION BY symbol, source, source_id ORDER BY day)
+        QUALIFY row_number() OVER (
+            PARTITION BY day, symbol, source ORDER BY usd DESC, source_id) = 1
     )
-    SELECT day, today.symbol, median(today.usd) AS circulating_usd,
-        median(today.usd - before.usd) AS flow_usd, count(before.usd) AS sources
-    FROM daily AS today LEFT JOIN (
-        SELECT * REPLACE (day + INTERVAL 1 DAY AS day) FROM daily
-    ) AS before USING (day, symbol, source, source_id)
-    GROUP BY day, today.symbol ORDER BY day DESC, abs(flow_usd) DESC NULLS LAST, today.symbol)""",
+    SELECT day, symbol, median(usd) AS circulating_usd, median(usd - before) AS flow_usd,
+        count(before) AS sources
+    FROM coin GROUP BY day, symbol
+    ORDER BY day DESC, abs(flow_usd) DESC NULLS LAST, symbol)""",
     check="circulating_usd >= 0",
 )
 
@@ -346,15 +418,17 @@ STABLECOIN_FLOWS = View(
 def _tvl_before(days: int) -> str:
     """The last value of the day that ended so many days ago, as a column."""
     return (
-        f"arg_max(tvl_usd, timestamp) FILTER (timestamp <= now() - INTERVAL {days} DAY "
-        f"AND timestamp > now() - INTERVAL {days + 1} DAY) AS usd_{days}d"
+        "arg_max(tvl_usd, timestamp) "
+        f"FILTER (timestamp <= now() - INTERVAL {days * DAY_HOURS} HOUR "
+        f"AND timestamp > now() - INTERVAL {(days + 1) * DAY_HOURS} HOUR) AS usd_{days}d"
     )
 
 
 TVL_CHANGES = View(
     "tvl_changes",
-    "What is locked in each chain and protocol now, and how much more or less than a day and a "
-    "week ago, by the same source.",
+    "What is locked in each chain and protocol by the last word of a source in a day, and how "
+    "much more or less than by its last word of the day that ended a day, or a week, ago: NULL "
+    "where that has none, or zero. A row for each source_id of a source.",
     (
         _column("source", "Who said so"),
         _column("scope", "chain or protocol"),
@@ -372,16 +446,16 @@ TVL_CHANGES = View(
         {_tvl_before(1)}, {_tvl_before(7)}, max(timestamp) AS timestamp,
         (arg_max(tvl_usd, timestamp) / nullif(usd_1d, 0) - 1) * 100 AS change_1d_pct,
         (arg_max(tvl_usd, timestamp) / nullif(usd_7d, 0) - 1) * 100 AS change_7d_pct
-    FROM defi_tvl WHERE timestamp > now() - INTERVAL 8 DAY
-    GROUP BY source, scope, source_id HAVING max(timestamp) > now() - INTERVAL 1 DAY
+    FROM defi_tvl WHERE {_since(8 * DAY_HOURS)}
+    GROUP BY source, scope, source_id HAVING max(timestamp) > now() - INTERVAL {DAY_HOURS} HOUR
     ORDER BY tvl_usd DESC, source, name)""",
     check="tvl_usd >= 0",
 )
 
 GAS_BY_HOUR = View(
     "gas_by_hour",
-    "What a transaction cost on each chain in each hour: the median of what sources called the "
-    "standard price.",
+    "What a transaction cost on each chain in each hour: the median of all that sources called the "
+    "standard price, or of the node's own price in gwei where they called none so.",
     (
         _column("hour", "Start of the hour, UTC"),
         _column("blockchain", "The chain"),
@@ -391,8 +465,8 @@ GAS_BY_HOUR = View(
         _column("highest", "The highest of them", "see unit"),
         _column("sources", "How many sources said so"),
     ),
-    """(
-    SELECT date_trunc('hour', timestamp) AS hour, blockchain, unit, median(price) AS standard,
+    f"""(
+    SELECT {_start("1h")} AS hour, blockchain, unit, median(price) AS standard,
         min(price) AS lowest, max(price) AS highest, count(DISTINCT source) AS sources
     FROM (
         SELECT *, coalesce(standard_gas_price, gas_price_gwei) AS price FROM gas_prices
@@ -412,8 +486,8 @@ WHALE_FLOWS = View(
         _column("amount_usd", "Those whose worth is known, together", "USD"),
         _column("largest_usd", "The largest of these", "USD"),
     ),
-    """(
-    SELECT date_trunc('day', timestamp) AS day, blockchain, symbol, count(*) AS transfers,
+    f"""(
+    SELECT {_start("1d")} AS day, blockchain, symbol, count(*) AS transfers,
         sum(amount) AS amount, sum(amount_usd) AS amount_usd, max(amount_usd) AS largest_usd
     FROM whale_transactions GROUP BY ALL
     ORDER BY day DESC, amount_usd DESC NULLS LAST, blockchain, symbol)""",
@@ -433,9 +507,9 @@ NEWS_BY_COIN = View(
         _column("positive", "Stories whose first article is positive"),
         _column("negative", "Stories whose first article is negative"),
     ),
-    """(
+    f"""(
     WITH told AS (
-        SELECT date_trunc('day', coalesce(published_at, created_at)) AS day, symbol,
+        SELECT {_start("1d", "coalesce(published_at, created_at)")} AS day, symbol,
             coalesce(story, article_key) AS story, count(*) AS articles,
             arg_min(sentiment_score, created_at) AS score,
             arg_min(sentiment, created_at) AS sentiment
@@ -450,8 +524,8 @@ NEWS_BY_COIN = View(
 
 FEAR_AND_GREED = View(
     "fear_and_greed",
-    "The fear and greed index of each day, the median over sources, beside Bitcoin's return on "
-    "that day and on the next.",
+    "The fear and greed index of each day, the median over sources of the last value of the day, "
+    "beside Bitcoin's return on that day and on the next, as in daily_returns.",
     (
         _column("day", "Start of the day, UTC"),
         _column("fear_greed", "0 is extreme fear, 100 extreme greed"),
@@ -459,30 +533,30 @@ FEAR_AND_GREED = View(
         _column("btc_return_pct", "Bitcoin's return on the day", "%"),
         _column("btc_next_return_pct", "and on the day after", "%"),
     ),
-    """(
-    WITH mood AS (
-        SELECT date_trunc('day', timestamp) AS day, median(value) AS fear_greed,
-            count(*) AS sources
-        FROM (
-            SELECT source, date_trunc('day', timestamp) AS timestamp,
-                arg_max(value, timestamp) AS value
-            FROM sentiment_metrics WHERE metric_name = 'fear_greed_index' AND symbol IS NULL
-            GROUP BY ALL)
+    f"""(
+    WITH said AS (
+        SELECT source, {_start("1d")} AS day, arg_max(value, timestamp) AS value
+        FROM sentiment_metrics WHERE metric_name = 'fear_greed_index' AND symbol IS NULL
         GROUP BY ALL
     ),
-    btc AS (
-        SELECT day, return_pct, lead(return_pct) OVER (ORDER BY day) AS next
-        FROM daily_returns WHERE symbol = 'BTC'
-    )
-    SELECT day, fear_greed, sources, return_pct AS btc_return_pct, next AS btc_next_return_pct
-    FROM mood LEFT JOIN btc USING (day) ORDER BY day DESC)""",
+    mood AS (
+        SELECT day, median(value) AS fear_greed, count(*) AS sources FROM said GROUP BY day
+    ),
+    btc AS MATERIALIZED (SELECT day, return_pct FROM daily_returns WHERE symbol = 'BTC')
+    SELECT mood.*, today.return_pct AS btc_return_pct, next.return_pct AS btc_next_return_pct
+    FROM mood LEFT JOIN btc AS today ON today.day = mood.day
+        LEFT JOIN btc AS next ON next.day = mood.day + INTERVAL {DAY_HOURS} HOUR
+    ORDER BY mood.day DESC)""",
     check="fear_greed BETWEEN 0 AND 100",
 )
 
 ANOMALIES = View(
     "anomalies",
-    "Hours of the last day in which a coin's return was far from what is usual for it in a week, "
-    "measured by the median and the median distance from it, and what may be behind it.",
+    "Hourly bars that began in the last day in which a coin's logarithmic return was far from "
+    "what is usual for it in the bars of a week: at least 6 deviations from the median, a "
+    "deviation being the median distance from that median, times 1.4826. What may be behind it is "
+    "the first of the causes that is true. A coin that stands still most hours has no usual "
+    "deviation, and no row.",
     (
         SYMBOL,
         _column("hour", "Start of the hour, UTC"),
@@ -490,37 +564,35 @@ ANOMALIES = View(
         _column("score", "How many usual deviations that is from the median"),
         _column(
             "cause",
-            "voices: half of its voices fell silent; gap: nothing was collected in the hour "
-            "before; market: Bitcoin's hour was unusual too; coin: none of these",
+            "voices: less than half of its usual (median) voices spoke; gap: less than half of the "
+            "usual agreed prices are in this hour or in the one before; market: Bitcoin's hour was "
+            "unusual too; coin: none of these",
         ),
         VOICES,
     ),
     f"""(
-    WITH hourly AS (
-        SELECT *, lag(collected) OVER bars AS after_collected
-        FROM (SELECT r.*, collected FROM ({_RETURNS.format("1h", 7)}) AS r
-            JOIN agreed_bars AS b USING (symbol, timestamp) WHERE b.interval = '1h')
-        WINDOW bars AS (PARTITION BY symbol ORDER BY timestamp)
-    ),
+    WITH hourly AS MATERIALIZED ({_hourly(WEEK_HOURS)}),
     usual AS (
         SELECT symbol, median(log_r) AS middle, mad(log_r) * {SCALE} AS deviation,
-            median(voices) AS usual_voices
+            median(voices) AS usual_voices, median(prices) AS usual_prices
         FROM hourly GROUP BY symbol
     ),
-    scored AS (
+    unusual AS (
         SELECT symbol, timestamp AS hour, r * 100 AS return_pct,
-            (log_r - middle) / nullif(deviation, 0) AS score, voices, usual_voices, after_collected
-        FROM hourly JOIN usual USING (symbol) WHERE log_r IS NOT NULL
+            (log_r - middle) / nullif(deviation, 0) AS score, voices,
+            2 * voices < usual_voices AS silent,
+            2 * least(prices, prices_before) < usual_prices AS sparse
+        FROM hourly JOIN usual USING (symbol)
+        WHERE abs(score) >= {UNUSUAL} AND {_since(DAY_HOURS)}
     )
-    SELECT symbol, hour, scored.return_pct, scored.score, scored.voices,
-        CASE WHEN 2 * scored.voices < scored.usual_voices THEN 'voices'
-             WHEN NOT scored.after_collected THEN 'gap'
-             WHEN symbol <> 'BTC' AND abs(btc.score) >= {UNUSUAL} THEN 'market'
+    SELECT *,
+        CASE WHEN silent THEN 'voices'
+             WHEN sparse THEN 'gap'
+             WHEN symbol <> 'BTC' AND hour IN (SELECT hour FROM unusual WHERE symbol = 'BTC')
+                 THEN 'market'
              ELSE 'coin' END AS cause
-    FROM scored LEFT JOIN (SELECT hour, score FROM scored WHERE symbol = 'BTC') AS btc USING (hour)
-    WHERE abs(scored.score) >= {UNUSUAL} AND hour > now() - INTERVAL 1 DAY
-    ORDER BY abs(scored.score) DESC, symbol)""",
-    check=f"abs(score) >= {UNUSUAL}",
+    FROM unusual ORDER BY abs(score) DESC, symbol)""",
+    check=f"abs(score) >= {UNUSUAL} AND abs(return_pct) > 0",
 )
 
 SAME_COIN_FACTOR = 3.0

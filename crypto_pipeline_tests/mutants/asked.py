@@ -44,6 +44,7 @@ TESTS: dict[str, tuple[str, ...]] = {
     "collection/repeats": ("repeats", "extract"),
     "tables/market": ("rows", "sense", "tables", "witness"),
     "tables/fiat": ("fiat", "tables"),
+    "tables/answers": ("answers",),
 }
 """The tests that are asked about each module: the quick ones, in the order that finds most."""
 
