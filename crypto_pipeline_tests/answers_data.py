@@ -351,16 +351,18 @@ class Made:
             for hours in range(0, 35 * 24, 9):
                 if self.chance.random() < 0.4:
                     continue
-                for metric, coin in (
-                    ("fear_greed_index", None),
-                    ("fear_greed_index", "BTC"),
-                    ("long_short_ratio", None),
+                for n, (metric, coin) in enumerate(
+                    (
+                        ("fear_greed_index", None),
+                        ("fear_greed_index", "BTC"),
+                        ("long_short_ratio", None),
+                    )
                 ):
                     yield {
                         "metric_name": metric,
                         "symbol": coin,
                         "value": float(self.chance.integers(0, 101)),
-                        "timestamp": self.now - hours * HOUR,
+                        "timestamp": self.now - hours * HOUR + n * HOUR / 60,
                         "source": source,
                         "collection_id": f"c{hours}",
                     }

@@ -49,9 +49,15 @@ class Asked:
 
 
 def rows_of(connection: duckdb.DuckDBPyConnection, sql: str) -> list[Row]:
+    """Rows with their times in UTC: Python holds two times of an hour that is there twice in a zone
+    for unequal to any other zone's."""
     found = connection.execute(sql)
     names = [column[0] for column in found.description]
-    return [dict(zip(names, row, strict=True)) for row in found.fetchall()]
+    return [dict(zip(names, map(in_utc, row), strict=True)) for row in found.fetchall()]
+
+
+def in_utc(value: Any) -> Any:
+    return value.astimezone(UTC) if isinstance(value, datetime) else value
 
 
 def call(view: View, moment: datetime) -> str:
