@@ -61,6 +61,10 @@ class Made:
         put(connection, "gas_prices", self.gas())
         put(connection, "whale_transactions", self.whales())
         put(connection, "sentiment_metrics", self.moods())
+        put(connection, "news_articles", self.articles())
+        put(connection, "coins", self.listed())
+        connection.register("made", pd.DataFrame(list(self.rates())))
+        connection.execute("INSERT INTO fiat_rates BY NAME SELECT *, rejected: [] FROM made")
 
     def maybe(self, value: Any, part: float) -> Any:
         """NULL in that part of all cases."""
@@ -310,6 +314,7 @@ class Made:
                         "scope": "chain" if n < 4 else "protocol",
                         "source_id": f"id_{n % 4}",
                         "name": f"name {n}" + (" later" if hours < 24 and n == 5 else ""),
+                        "blockchain": f"chain_{n}" if n < 4 else None,
                         "tvl_usd": 0.0 if zero else float(self.chance.uniform(1e6, 1e9)),
                         "timestamp": self.now - hours * HOUR - n * HOUR / 60,
                         "source": source,
@@ -366,6 +371,74 @@ class Made:
                         "source": source,
                         "collection_id": f"c{hours}",
                     }
+
+    def articles(self) -> Rows:
+        """Some tell the story of another one; some name no coin, or are in a language not read."""
+        for n in range(300):
+            seen = self.now - timedelta(hours=float(self.chance.uniform(0, 400)))
+            score = round(float(self.chance.uniform(-1, 1)), 4)
+            read = n % 7 > 0
+            yield {
+                "title": f"News {n}",
+                "url": f"https://paper.example/{n}",
+                "article_key": f"paper.example/{n}",
+                "published_at": self.maybe(seen - timedelta(hours=3), 0.8),
+                "sentiment": ("positive" if score > 0.25 else "negative" if score < -0.25
+                              else "neutral") if read else None,
+                "sentiment_score": score if read else None,
+                "symbols": [list(COINS[n % 3 : n % 3 + n % 4]), None][n % 11 == 0],
+                "story": f"paper.example/{n - n % 3}" if n % 5 else None,
+                "source": "paper",
+                "created_at": seen,
+                "collection_id": "c1",
+            }  # fmt: skip
+
+    def listed(self) -> Rows:
+        """What lists call coins; of UNI one lists a namesake too, one has another name for it, and
+        one knows the namesake alone."""
+        for source in ("list_a", "list_b", "list_c"):
+            for n, coin in enumerate(COINS):
+                cap = round(1e12 / (n + 1) ** 2 * float(self.chance.uniform(0.9, 1.1)))
+                name = "Uniswap Token" if (source, coin) == ("list_c", "UNI") else f"The {coin}"
+                yield self.coin(source, f"{coin}-{source}", coin, name, cap, 1)
+        yield self.coin("list_a", "unicorn", "UNI", "Unicorn!", 4_000_000, 2)
+        yield self.coin("list_d", "unicorn", "UNI", "UNICORN", 4_100_000, 1)
+        yield self.coin("list_d", "no-name", "SOL", None, 5_000, 1)
+
+    def coin(
+        self, source: str, own: str, symbol: str, name: str | None, cap: int, place: int
+    ) -> dict[str, Any]:
+        return {
+            "source": source,
+            "source_id": own,
+            "symbol": symbol,
+            "name": name,
+            "market_cap": cap,
+            "rank": 1,
+            "rank_of_symbol": place,
+            "updated_at": self.now,
+        }
+
+    def rates(self) -> Rows:
+        """Of IRT and EUR every hour, of TRY none for two days, and of KRW a disputed one last."""
+        for code, usd, last in (
+            ("IRT", 118_000, 0),
+            ("EUR", 0.9, 0),
+            ("TRY", 42, 48),
+            ("KRW", 1400, 0),
+        ):
+            for ago in range(last, 72):
+                none = code == "KRW" and ago == 0
+                yield {
+                    "currency": code,
+                    "state": "disputed" if none else "agreed",
+                    "per_usd": None if none else usd * float(self.chance.uniform(0.99, 1.01)),
+                    "voices": 0 if none else 3,
+                    "at_par": False,
+                    "provider": None if none else "a,b,c",
+                    "timestamp": self.now - ago * HOUR - timedelta(minutes=2),
+                    "collection_id": f"c{ago}",
+                }
 
 
 def now() -> datetime:

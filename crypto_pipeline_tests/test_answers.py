@@ -4,12 +4,13 @@ What is computed here follows docs/tables.md and shares nothing with the SQL.
 """
 
 import math
+import re
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from itertools import permutations
-from statistics import fmean, median
+from statistics import fmean, median, mode
 from typing import Any
 
 import duckdb
@@ -65,6 +66,8 @@ def call(view: View, moment: datetime) -> str:
     given = {
         "fee_pct": str(FEE),
         "coins": str(UNIVERSE),
+        "coin": "'BTC'",
+        "money": "'IRT'",
         "moment": f"TIMESTAMPTZ '{moment.astimezone(UTC).isoformat()}'",
     }
     arguments = ", ".join(given[name] for name in view.parameters)
@@ -465,7 +468,7 @@ def tvl_changes(asked: Asked) -> Iterator[Row]:
         yield {
             "source": source,
             "scope": scope,
-            **{name: present[name] for name in ("name", "tvl_usd", "timestamp")},
+            **{name: present[name] for name in ("name", "blockchain", "tvl_usd", "timestamp")},
             "change_1d_pct": pct(usd[0], usd[1]),
             "change_7d_pct": pct(usd[0], usd[2]),
         }
@@ -508,6 +511,86 @@ def whale_flows(asked: Asked) -> Iterator[Row]:
             "amount_usd": math.fsum(worth) if worth else None,
             "largest_usd": max(worth, default=None),
         }
+
+
+@computes("day", "symbol")
+def news_by_coin(asked: Asked) -> Iterator[Row]:
+    named = [
+        {
+            **article,
+            "symbol": coin,
+            "day": start(article["published_at"] or article["created_at"], DAY),
+            "story": article["story"] or article["article_key"],
+        }
+        for article in asked.tables["news_articles"]
+        for coin in article["symbols"] or ()
+    ]
+    for (day, coin), of in grouped(named, "day", "symbol").items():
+        stories = grouped(of, "story").values()
+        read = [[a for a in articles if a["sentiment_score"] is not None] for articles in stories]
+        first = [min(articles, key=lambda a: a["created_at"]) for articles in read if articles]
+        moods = [article["sentiment"] for article in first]
+        yield {
+            "day": day,
+            "symbol": coin,
+            "stories": len(stories),
+            "articles": len(of),
+            "score": fmean(a["sentiment_score"] for a in first) if first else None,
+            "positive": moods.count("positive"),
+            "negative": moods.count("negative"),
+        }
+
+
+def slug(coin: Row) -> str:
+    return "-".join(re.findall("[a-z0-9]+", (coin["name"] or coin["source_id"]).lower()))
+
+
+@computes("source", "source_id")
+def coin_ids(asked: Asked) -> Iterator[Row]:
+    for (symbol,), of in grouped(asked.tables["coins"], "symbol").items():
+        biggest = [coin for coin in of if coin["rank_of_symbol"] == 1]
+        usual = mode(sorted(slug(coin) for coin in biggest))
+        cap = median(coin["market_cap"] for coin in biggest)
+        by_name = {coin["source"] for coin in of if slug(coin) == usual}
+        for coin in of:
+            of_its_size = cap / 3 <= coin["market_cap"] <= cap * 3
+            instead = coin["source"] not in by_name and coin["rank_of_symbol"] == 1 and of_its_size
+            namesake = not (slug(coin) == usual or instead)
+            yield {
+                **{c: coin[c] for c in ("source", "source_id", "symbol", "name", "contract")},
+                "market_cap": coin["market_cap"],
+                "namesake": namesake,
+                "coin_id": symbol.lower() + (f":{slug(coin)}" if namesake else ""),
+            }
+
+
+@computes("currency")
+def latest_fiat_rates(asked: Asked) -> Iterator[Row]:
+    known = [row for row in asked.tables["fiat_rates"] if row["timestamp"] <= asked.now]
+    since = newest(known)["timestamp"] - DAY
+    for of in grouped((r for r in known if r["timestamp"] > since), "currency").values():
+        yield newest(of)
+
+
+@computes("symbol", "currency")
+def local_prices(asked: Asked) -> Iterator[Row]:
+    for rate in latest_fiat_rates(asked):
+        for coin in asked.tables["cached_market_data"]:
+            if coin["price_usd"] is not None and rate["per_usd"] is not None:
+                yield {
+                    **{c: rate[c] for c in ("currency", "per_usd", "state", "voices")},
+                    **{c: coin[c] for c in ("symbol", "price_usd")},
+                    "price": coin["price_usd"] * rate["per_usd"],
+                    "priced_at": coin["fetched_at"],
+                    "rated_at": rate["timestamp"],
+                }
+
+
+@computes("symbol", "currency")
+def price_in(asked: Asked) -> Iterator[Row]:
+    for row in local_prices(asked):
+        if (row["symbol"], row["currency"]) == ("BTC", "IRT"):
+            yield row
 
 
 @computes("day")

@@ -497,15 +497,16 @@ WHALE_FLOWS = View(
 NEWS_BY_COIN = View(
     "news_by_coin",
     "What was written about each coin on each day: stories, which several articles may tell, and "
-    "the mean of what their words come to. Days are those of publication, or else of first sight.",
+    "how good or bad they are, each by its first article of the day that could be read. Days are "
+    "those of publication, or else of first sight.",
     (
         _column("day", "Start of the day, UTC"),
         SYMBOL,
         _column("stories", "How many stories"),
         _column("articles", "How many articles tell them"),
         _column("score", "Mean over the stories, -1 the worst news and 1 the best"),
-        _column("positive", "Stories whose first article is positive"),
-        _column("negative", "Stories whose first article is negative"),
+        _column("positive", "Stories that are positive"),
+        _column("negative", "Stories that are negative"),
     ),
     f"""(
     WITH told AS (
