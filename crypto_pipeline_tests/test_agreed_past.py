@@ -373,3 +373,19 @@ def test_a_coin_sold_by_the_thousand_has_the_price_of_one() -> None:
     assert row["price_change_24h"] == pytest.approx(25)
     leveraged = [ticker(f"{name}_USDT", 5) for name in ("BTC3L", "BTCUP", "ETHBULL", "BTC3S")]
     assert [row and row["symbol"] for row in leveraged] == ["BTC3L", "BTCUP", "ETHBULL", "BTC3S"]
+
+
+def test_at_the_moment_of_a_correction_the_candle_is_there_once(warehouse: Warehouse) -> None:
+    for minutes, close in ((0, 2), (5, 4)):
+        collect(warehouse, minutes, candle(0, close=close, collection=f"c{minutes}"))
+    ((moment,),) = warehouse.query("SELECT first_seen_at FROM cached_ohlc")
+    assert warehouse.query("SELECT close FROM candles_as_of(?)", [moment]) == [(4,)]
+
+
+def test_a_user_s_own_column_of_candles_holds_no_correction_back(warehouse: Warehouse) -> None:
+    collect(warehouse, 0, candle(0, close=2))
+    with warehouse.connect() as connection:
+        connection.execute("ALTER TABLE cached_ohlc ADD COLUMN mine VARCHAR")
+    collect(warehouse, 5, candle(0, close=4, collection="c2"))
+    assert warehouse.query("SELECT close, mine FROM cached_ohlc") == [(4, None)]
+    assert warehouse.query("SELECT close FROM corrected_candles") == [(2,)]
