@@ -389,3 +389,28 @@ def test_a_user_s_own_column_of_candles_holds_no_correction_back(warehouse: Ware
     collect(warehouse, 5, candle(0, close=4, collection="c2"))
     assert warehouse.query("SELECT close, mine FROM cached_ohlc") == [(4, None)]
     assert warehouse.query("SELECT close FROM corrected_candles") == [(2,)]
+
+
+# Who asks
+
+
+@pytest.mark.parametrize("zone", ["UTC", "Asia/Tehran", "America/New_York"])
+def test_a_day_is_one_of_utc_wherever_it_is_asked_for(zone: str, warehouse: Warehouse) -> None:
+    collect(warehouse, 0, *said(0, 100))
+    midnight = datetime(2026, 11, 23, tzinfo=UTC)
+    with warehouse.connect() as connection:
+        connection.execute(f"SET TimeZone = '{zone}'")
+        for day, usd in ((-1, 100), (0, 105)):
+            start = f"TIMESTAMPTZ '{midnight + timedelta(days=day):%Y-%m-%d} 00:00:00+00'"
+            connection.execute(
+                "INSERT INTO agreed_bars BY NAME SELECT 'BTC' AS symbol, '1d' AS interval, "
+                f"{usd} AS close, 1 AS prices, true AS collected, {start} AS timestamp"
+            )
+            connection.execute(
+                "INSERT INTO sentiment_metrics BY NAME SELECT 'fear_greed_index' AS metric_name, "
+                f"50 AS value, 'mood' AS source, 'c' AS collection_id, {start} AS timestamp"
+            )
+        moods = connection.execute("SELECT epoch(day), btc_return_pct FROM fear_and_greed")
+        today, before = moods.fetchall()
+    assert today == (midnight.timestamp(), pytest.approx(5))
+    assert before == ((midnight - timedelta(days=1)).timestamp(), None)

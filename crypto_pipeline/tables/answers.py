@@ -27,6 +27,12 @@ UNUSUAL = 6.0
 """An hour's return so many deviations from the usual one is an anomaly."""
 
 
+DAY = "INTERVAL 24 HOUR"
+HOUR = "INTERVAL 1 HOUR"
+"""Days and hours of UTC, by time_bucket: date_trunc, and a day that is added, go by the time zone
+of whoever asks."""
+
+
 def _column(name: str, meaning: str, unit: str | None = None) -> ViewColumn:
     return ViewColumn(name, meaning, unit=unit)
 
@@ -327,16 +333,16 @@ STABLECOIN_FLOWS = View(
         _column("flow_usd", "More, or less, than the day before", "USD"),
         _column("sources", "How many sources say both days"),
     ),
-    """(
+    f"""(
     WITH daily AS (
-        SELECT date_trunc('day', timestamp) AS day, symbol, source, source_id,
+        SELECT time_bucket({DAY}, timestamp) AS day, symbol, source, source_id,
             arg_max(circulating_usd, timestamp) AS usd
         FROM stablecoin_supply WHERE circulating_usd IS NOT NULL GROUP BY ALL
     )
     SELECT day, today.symbol, median(today.usd) AS circulating_usd,
         median(today.usd - before.usd) AS flow_usd, count(before.usd) AS sources
     FROM daily AS today LEFT JOIN (
-        SELECT * REPLACE (day + INTERVAL 1 DAY AS day) FROM daily
+        SELECT * REPLACE (day + {DAY} AS day) FROM daily
     ) AS before USING (day, symbol, source, source_id)
     GROUP BY day, today.symbol ORDER BY day DESC, abs(flow_usd) DESC NULLS LAST, today.symbol)""",
     check="circulating_usd >= 0",
@@ -391,8 +397,8 @@ GAS_BY_HOUR = View(
         _column("highest", "The highest of them", "see unit"),
         _column("sources", "How many sources said so"),
     ),
-    """(
-    SELECT date_trunc('hour', timestamp) AS hour, blockchain, unit, median(price) AS standard,
+    f"""(
+    SELECT time_bucket({HOUR}, timestamp) AS hour, blockchain, unit, median(price) AS standard,
         min(price) AS lowest, max(price) AS highest, count(DISTINCT source) AS sources
     FROM (
         SELECT *, coalesce(standard_gas_price, gas_price_gwei) AS price FROM gas_prices
@@ -412,8 +418,8 @@ WHALE_FLOWS = View(
         _column("amount_usd", "Those whose worth is known, together", "USD"),
         _column("largest_usd", "The largest of these", "USD"),
     ),
-    """(
-    SELECT date_trunc('day', timestamp) AS day, blockchain, symbol, count(*) AS transfers,
+    f"""(
+    SELECT time_bucket({DAY}, timestamp) AS day, blockchain, symbol, count(*) AS transfers,
         sum(amount) AS amount, sum(amount_usd) AS amount_usd, max(amount_usd) AS largest_usd
     FROM whale_transactions GROUP BY ALL
     ORDER BY day DESC, amount_usd DESC NULLS LAST, blockchain, symbol)""",
@@ -433,9 +439,9 @@ NEWS_BY_COIN = View(
         _column("positive", "Stories whose first article is positive"),
         _column("negative", "Stories whose first article is negative"),
     ),
-    """(
+    f"""(
     WITH told AS (
-        SELECT date_trunc('day', coalesce(published_at, created_at)) AS day, symbol,
+        SELECT time_bucket({DAY}, coalesce(published_at, created_at)) AS day, symbol,
             coalesce(story, article_key) AS story, count(*) AS articles,
             arg_min(sentiment_score, created_at) AS score,
             arg_min(sentiment, created_at) AS sentiment
@@ -459,12 +465,12 @@ FEAR_AND_GREED = View(
         _column("btc_return_pct", "Bitcoin's return on the day", "%"),
         _column("btc_next_return_pct", "and on the day after", "%"),
     ),
-    """(
+    f"""(
     WITH mood AS (
-        SELECT date_trunc('day', timestamp) AS day, median(value) AS fear_greed,
+        SELECT time_bucket({DAY}, timestamp) AS day, median(value) AS fear_greed,
             count(*) AS sources
         FROM (
-            SELECT source, date_trunc('day', timestamp) AS timestamp,
+            SELECT source, time_bucket({DAY}, timestamp) AS timestamp,
                 arg_max(value, timestamp) AS value
             FROM sentiment_metrics WHERE metric_name = 'fear_greed_index' AND symbol IS NULL
             GROUP BY ALL)
