@@ -3,12 +3,15 @@ were worth, and what was known when."""
 
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
+from math import isfinite
 from typing import Any
 
 import pytest
+from pydantic import ValidationError
 
 from crypto_pipeline.sources.values import ticker, ticker_name
 from crypto_pipeline.tables import MarketPrice, Row
+from crypto_pipeline.tables.spec import LARGEST
 from crypto_pipeline.warehouse import Warehouse
 from crypto_pipeline_tests.test_agreement import provider
 from crypto_pipeline_tests.test_warehouse import NOW, batch, candle, price
@@ -90,6 +93,22 @@ def test_without_a_measured_rate_a_quote_counts_at_par_and_says_so(warehouse: Wa
     assert warehouse.query("SELECT price_usd, quoted, quote_usd FROM market_prices") == [
         (100, 100, None)
     ]
+
+
+@pytest.mark.parametrize("usd", [LARGEST, 5e-324])
+@pytest.mark.parametrize("rates", [(0.3, 0.3), (LARGEST, LARGEST), (5e-324, 5e-324)])
+def test_no_price_and_no_rate_is_too_odd_to_be_written(
+    usd: float, rates: Sequence[float], warehouse: Warehouse
+) -> None:
+    """One that overflows, or has no logarithm, would keep the whole collection in the spool."""
+    odd = [row.model_copy(update={"volume_24h": LARGEST}) for row in in_usdt(usd, usd, usd)]
+    collect(warehouse, 0, *odd, *pegged(*rates, volume_24h=LARGEST))
+    for table in ("market_prices", "cached_market_data", "agreed_prices"):
+        ((most,),) = warehouse.query(f"SELECT max(greatest(price_usd, volume_24h)) FROM {table}")
+        assert isfinite(most)
+    assert warehouse.query("SELECT symbol FROM agreed_prices WHERE NOT isfinite(vwap_usd)") == []
+    with pytest.raises(ValidationError, match="less than or equal"):
+        price("venue", "BTC", 2 * LARGEST)
 
 
 @pytest.mark.parametrize(
