@@ -333,6 +333,31 @@ def test_the_universe_is_that_of_its_moment(warehouse: Warehouse) -> None:
         assert [coin for (coin,) in found] == coins
 
 
+def test_a_universe_has_as_many_coins_as_asked_for_whoever_is_silent(warehouse: Warehouse) -> None:
+    """First BTC has no capitalisation any more, then no coin has: the others may move up, and none
+    falls out."""
+    for minutes, caps in (
+        (0, {"BTC": 3e9, "ETH": 2e9, "SOL": 1e9}),
+        (60, {"ETH": 2e9, "SOL": 1e9}),
+        (120, {"BTC": None, "ETH": None, "SOL": None}),
+    ):
+        about = {"timestamp": at(minutes), "volume_24h": 1e6}
+        collect(
+            warehouse,
+            minutes,
+            *[
+                price("list", coin, 5, f"c{minutes}", market_cap=cap, **about)
+                for coin, cap in caps.items()
+            ],
+        )
+    with warehouse.connect() as connection:
+        connection.execute("UPDATE agreed_prices SET first_seen_at = timestamp")
+    for minutes, coins in ((30, ["BTC", "ETH"]), (90, ["ETH", "BTC"]), (120, ["BTC", "ETH"])):
+        moment = f"TIMESTAMPTZ '{at(minutes):%Y-%m-%d %H:%M:%S}+00'"
+        found = warehouse.query(f"SELECT symbol FROM universe_at({moment}, 2)")
+        assert [coin for (coin,) in found] == coins
+
+
 def test_a_candle_that_its_source_corrects_is_kept_as_it_was(warehouse: Warehouse) -> None:
     closes = "SELECT close FROM candles_as_of({}) ORDER BY timestamp"
     collect(warehouse, 0, candle(0, close=2), candle(5, close=3))
