@@ -404,6 +404,17 @@ def test_each_source_s_id_is_of_one_coin_and_namesakes_are_others(warehouse: War
     ]
 
 
+def test_a_namesake_whose_name_is_in_another_script_is_another_coin(warehouse: Warehouse) -> None:
+    names = {"a": ("币安人生", 1e9), "b": ("تومان", 1e6), "c": ("🚀", 1e5), "d": ("🐸", 1e4)}
+    rows = [
+        price("list", "LIFE", 5, source_id=key, name=name, market_cap=cap)
+        for key, (name, cap) in names.items()
+    ]
+    collect(warehouse, 0, *rows)
+    found = warehouse.query("SELECT source_id, coin_id FROM coin_ids ORDER BY source_id")
+    assert found == [("a", "life"), ("b", "life:تومان"), ("c", "life:c"), ("d", "life:d")]
+
+
 def test_a_renamed_coin_goes_on_under_its_new_ticker() -> None:
     assert (ticker_name("MATIC"), ticker_name("rndr")) == ("POL", "RENDER")
     assert (ticker_name("LUNA"), ticker_name("FTM")) == ("LUNA", "FTM")
