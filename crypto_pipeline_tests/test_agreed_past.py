@@ -3,12 +3,15 @@ were worth, and what was known when."""
 
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
+from math import isfinite
 from typing import Any
 
 import pytest
+from pydantic import ValidationError
 
 from crypto_pipeline.sources.values import ticker, ticker_name
 from crypto_pipeline.tables import MarketPrice, Row
+from crypto_pipeline.tables.spec import LARGEST
 from crypto_pipeline.warehouse import Warehouse
 from crypto_pipeline_tests.test_agreement import provider
 from crypto_pipeline_tests.test_warehouse import NOW, batch, candle, price
@@ -92,6 +95,22 @@ def test_without_a_measured_rate_a_quote_counts_at_par_and_says_so(warehouse: Wa
     columns = "price_usd, quoted, quote_usd, volume_24h"
     found = warehouse.query(f"SELECT {columns} FROM market_prices")
     assert found == [(100, 100, None, 5_000_000)]
+
+
+@pytest.mark.parametrize("usd", [LARGEST, 5e-324])
+@pytest.mark.parametrize("rates", [(0.3, 0.3), (LARGEST, LARGEST), (5e-324, 5e-324)])
+def test_no_price_and_no_rate_is_too_odd_to_be_written(
+    usd: float, rates: Sequence[float], warehouse: Warehouse
+) -> None:
+    """One that overflows, or has no logarithm, would keep the whole collection in the spool."""
+    odd = [row.model_copy(update={"volume_24h": LARGEST}) for row in in_usdt(usd, usd, usd)]
+    collect(warehouse, 0, *odd, *pegged(*rates, volume_24h=LARGEST))
+    for table in ("market_prices", "cached_market_data", "agreed_prices"):
+        ((most,),) = warehouse.query(f"SELECT max(greatest(price_usd, volume_24h)) FROM {table}")
+        assert isfinite(most)
+    assert warehouse.query("SELECT symbol FROM agreed_prices WHERE NOT isfinite(vwap_usd)") == []
+    with pytest.raises(ValidationError, match="less than or equal"):
+        price("venue", "BTC", 2 * LARGEST)
 
 
 @pytest.mark.parametrize(
@@ -421,6 +440,31 @@ def test_the_universe_is_that_of_its_moment(warehouse: Warehouse) -> None:
         assert [coin for (coin,) in found] == coins
 
 
+def test_a_universe_has_as_many_coins_as_asked_for_whoever_is_silent(warehouse: Warehouse) -> None:
+    """First BTC has no capitalisation any more, then no coin has: the others may move up, and none
+    falls out."""
+    for minutes, caps in (
+        (0, {"BTC": 3e9, "ETH": 2e9, "SOL": 1e9}),
+        (60, {"ETH": 2e9, "SOL": 1e9}),
+        (120, {"BTC": None, "ETH": None, "SOL": None}),
+    ):
+        about = {"timestamp": at(minutes), "volume_24h": 1e6}
+        collect(
+            warehouse,
+            minutes,
+            *[
+                price("list", coin, 5, f"c{minutes}", market_cap=cap, **about)
+                for coin, cap in caps.items()
+            ],
+        )
+    with warehouse.connect() as connection:
+        connection.execute("UPDATE agreed_prices SET first_seen_at = timestamp")
+    for minutes, coins in ((30, ["BTC", "ETH"]), (90, ["ETH", "BTC"]), (120, ["BTC", "ETH"])):
+        moment = f"TIMESTAMPTZ '{at(minutes):%Y-%m-%d %H:%M:%S}+00'"
+        found = warehouse.query(f"SELECT symbol FROM universe_at({moment}, 2)")
+        assert [coin for (coin,) in found] == coins
+
+
 def test_a_candle_that_its_source_corrects_is_kept_as_it_was(warehouse: Warehouse) -> None:
     closes = "SELECT close FROM candles_as_of({}) ORDER BY timestamp"
     collect(warehouse, 0, candle(0, close=2), candle(5, close=3))
@@ -467,6 +511,17 @@ def test_each_source_s_id_is_of_one_coin_and_namesakes_are_others(warehouse: War
     ]
 
 
+def test_a_namesake_whose_name_is_in_another_script_is_another_coin(warehouse: Warehouse) -> None:
+    names = {"a": ("币安人生", 1e9), "b": ("تومان", 1e6), "c": ("🚀", 1e5), "d": ("🐸", 1e4)}
+    rows = [
+        price("list", "LIFE", 5, source_id=key, name=name, market_cap=cap)
+        for key, (name, cap) in names.items()
+    ]
+    collect(warehouse, 0, *rows)
+    found = warehouse.query("SELECT source_id, coin_id FROM coin_ids ORDER BY source_id")
+    assert found == [("a", "life"), ("b", "life:تومان"), ("c", "life:c"), ("d", "life:d")]
+
+
 def test_a_renamed_coin_goes_on_under_its_new_ticker() -> None:
     assert (ticker_name("MATIC"), ticker_name("rndr")) == ("POL", "RENDER")
     assert (ticker_name("LUNA"), ticker_name("FTM")) == ("LUNA", "FTM")
@@ -480,3 +535,44 @@ def test_a_coin_sold_by_the_thousand_has_the_price_of_one() -> None:
     assert row["price_change_24h"] == pytest.approx(25)
     leveraged = [ticker(f"{name}_USDT", 5) for name in ("BTC3L", "BTCUP", "ETHBULL", "BTC3S")]
     assert [row and row["symbol"] for row in leveraged] == ["BTC3L", "BTCUP", "ETHBULL", "BTC3S"]
+
+
+def test_at_the_moment_of_a_correction_the_candle_is_there_once(warehouse: Warehouse) -> None:
+    for minutes, close in ((0, 2), (5, 4)):
+        collect(warehouse, minutes, candle(0, close=close, collection=f"c{minutes}"))
+    ((moment,),) = warehouse.query("SELECT first_seen_at FROM cached_ohlc")
+    assert warehouse.query("SELECT close FROM candles_as_of(?)", [moment]) == [(4,)]
+
+
+def test_a_user_s_own_column_of_candles_holds_no_correction_back(warehouse: Warehouse) -> None:
+    collect(warehouse, 0, candle(0, close=2))
+    with warehouse.connect() as connection:
+        connection.execute("ALTER TABLE cached_ohlc ADD COLUMN mine VARCHAR")
+    collect(warehouse, 5, candle(0, close=4, collection="c2"))
+    assert warehouse.query("SELECT close, mine FROM cached_ohlc") == [(4, None)]
+    assert warehouse.query("SELECT close FROM corrected_candles") == [(2,)]
+
+
+# Who asks
+
+
+@pytest.mark.parametrize("zone", ["UTC", "Asia/Tehran", "America/New_York"])
+def test_a_day_is_one_of_utc_wherever_it_is_asked_for(zone: str, warehouse: Warehouse) -> None:
+    collect(warehouse, 0, *said(0, 100))
+    midnight = datetime(2026, 11, 23, tzinfo=UTC)
+    with warehouse.connect() as connection:
+        connection.execute(f"SET TimeZone = '{zone}'")
+        for day, usd in ((-1, 100), (0, 105)):
+            start = f"TIMESTAMPTZ '{midnight + timedelta(days=day):%Y-%m-%d} 00:00:00+00'"
+            connection.execute(
+                "INSERT INTO agreed_bars BY NAME SELECT 'BTC' AS symbol, '1d' AS interval, "
+                f"{usd} AS close, 1 AS prices, true AS collected, {start} AS timestamp"
+            )
+            connection.execute(
+                "INSERT INTO sentiment_metrics BY NAME SELECT 'fear_greed_index' AS metric_name, "
+                f"50 AS value, 'mood' AS source, 'c' AS collection_id, {start} AS timestamp"
+            )
+        moods = connection.execute("SELECT epoch(day), btc_return_pct FROM fear_and_greed")
+        today, before = moods.fetchall()
+    assert today == (midnight.timestamp(), pytest.approx(5))
+    assert before == ((midnight - timedelta(days=1)).timestamp(), None)

@@ -617,8 +617,9 @@ COIN_IDS = View(
     ),
     f"""(
     WITH named AS (
-        SELECT *, trim(regexp_replace(lower(coalesce(name, source_id)), '[^a-z0-9]+', '-', 'g'),
-            '-') AS slug
+        SELECT *, coalesce(nullif(trim(regexp_replace(
+            lower(coalesce(name, source_id)), '[^\\pL\\pM\\pN]+', '-', 'g'), '-'), ''), source_id)
+            AS slug
         FROM coins
     ),
     meant AS (

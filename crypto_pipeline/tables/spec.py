@@ -47,11 +47,15 @@ _LEFTOVERS = frozenset({"None", "True", "False", "nan", "inf", "-inf", "{}", "[]
 Id = Annotated[Text, AfterValidator(_no_leftover)]
 """What a source calls a thing by."""
 Symbol = Annotated[str, Field(min_length=1, max_length=40, pattern=r"^[^\sa-z\p{Cc}]+$")]
-Number = Annotated[float, Field(allow_inf_nan=False)]
-Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-Amount = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+LARGEST = 1e60
+"""No number of this world is larger, and the product of five such is a number still: one that is
+infinite would keep a whole collection from being written."""
+
+Number = Annotated[float, Field(ge=-LARGEST, le=LARGEST, allow_inf_nan=False)]
+Positive = Annotated[float, Field(gt=0, le=LARGEST, allow_inf_nan=False)]
+Amount = Annotated[float, Field(ge=0, le=LARGEST, allow_inf_nan=False)]
 Count = Annotated[int, Field(ge=0, lt=2**63)]
-Change = Annotated[float, Field(ge=-100, allow_inf_nan=False)]
+Change = Annotated[float, Field(ge=-100, le=LARGEST, allow_inf_nan=False)]
 Share = Annotated[float, Field(ge=0, le=100, allow_inf_nan=False)]
 Time = Annotated[AwareDatetime, Strict()]
 

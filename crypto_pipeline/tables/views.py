@@ -159,23 +159,32 @@ WORKER_STATS = View(
 
 _MOMENT = "a moment, such as TIMESTAMPTZ '2026-11-23 12:00:00+00'"
 
+_KNOWN = (
+    "coalesce(first_seen_at, timestamp) <= moment::TIMESTAMPTZ "
+    "AND timestamp > moment::TIMESTAMPTZ - INTERVAL 24 HOUR AND timestamp <= moment::TIMESTAMPTZ"
+)
+"""Rows of agreed_prices that were known at the moment, and not older than a day then."""
+
 PRICES_AS_OF = View(
     "prices_as_of",
     "The agreed prices that were known at a moment: of each coin the last one, of those that were "
     "in this file by then. Coins without a price in the day before it are left out.",
     (),
-    "agreed_prices WHERE coalesce(first_seen_at, timestamp) <= moment::TIMESTAMPTZ "
-    "AND timestamp > moment::TIMESTAMPTZ - INTERVAL 1 DAY "
-    "AND timestamp <= moment::TIMESTAMPTZ "
+    f"agreed_prices WHERE {_KNOWN} "
     "QUALIFY row_number() OVER (PARTITION BY symbol ORDER BY timestamp DESC) = 1",
     {"moment": _MOMENT},
 )
 
 UNIVERSE_AT = View(
     "universe_at",
-    "The biggest coins by market capitalisation as they were known at a moment, with their prices.",
+    "The biggest coins by market capitalisation as they were known at a moment, with their prices: "
+    "of each the last rank of the day before it, and of two with one rank the newer first.",
     (),
-    "prices_as_of(moment) WHERE rank <= coins ORDER BY rank",
+    "(SELECT price.* REPLACE (ranked.rank AS rank) FROM prices_as_of(moment) AS price JOIN ("
+    f"SELECT symbol, arg_max(rank, timestamp) AS rank FROM agreed_prices WHERE {_KNOWN} "
+    "GROUP BY symbol) AS ranked USING (symbol)) WHERE rank IS NOT NULL "
+    "QUALIFY row_number() OVER (ORDER BY rank, timestamp DESC, symbol) <= coins "
+    "ORDER BY rank, timestamp DESC, symbol",
     {"moment": _MOMENT, "coins": "how many, such as 100"},
 )
 

@@ -31,7 +31,7 @@ from crypto_pipeline.tables import (
     Table,
     WorkerRun,
 )
-from crypto_pipeline.tables.spec import Column, Fill
+from crypto_pipeline.tables.spec import FIRST_SEEN, Column, Fill
 from crypto_pipeline.warehouse import agreed_past, fiat_view, pegs
 from crypto_pipeline.warehouse.agreed_view import IDENTIFY, STATEMENTS
 from crypto_pipeline.warehouse.errors import WarehouseError
@@ -381,9 +381,11 @@ def _clear_for_upsert(connection: Connection, stage: str, table: Table) -> None:
     )
     replaced = f"EXISTS (SELECT 1 FROM {stage} s WHERE {same})"
     if past := PAST_OF.get(table.name):
+        # Replaced at the moment from which the new row is known: else both are, or neither.
+        at = f"(SELECT max({FIRST_SEEN.name}) FROM {stage})"
         connection.execute(
             f"INSERT INTO {past.table.name} BY NAME "
-            f"SELECT t.*, {literal(datetime.now(UTC))} AS {past.table.time} "
+            f"SELECT {names(table.column_names)}, {at} AS {past.table.time} "
             f"FROM {table.name} t WHERE {replaced}"
         )
     connection.execute(f"DELETE FROM {table.name} t WHERE {replaced}")

@@ -68,7 +68,8 @@ cost a byte and a half a row."""
 
 CONVERT = f"""
 UPDATE stage_market_prices AS s SET quoted = s.price_usd, quote_usd = p.rate_usd,
-    price_usd = coalesce({to_digits("s.price_usd * p.rate_usd", DIGITS)}, s.price_usd),
+    price_usd = coalesce(
+        nullif({to_digits("s.price_usd * p.rate_usd", DIGITS)}, 0), s.price_usd),
     volume_24h = round(s.volume_24h * coalesce(p.rate_usd, 1))
 FROM (SELECT DISTINCT quote FROM stage_market_prices WHERE quote <> 'USD') AS q
     LEFT JOIN stage_pegs AS p ON p.symbol = q.quote
