@@ -169,6 +169,15 @@ def test_a_rate_holds_for_the_half_hour_until_its_venues_are_asked_again(
     assert last == [(None,)]
 
 
+def test_a_rate_that_nobody_measured_again_is_kept_once(warehouse: Warehouse) -> None:
+    collect(warehouse, 0, *in_usdt(100), *pegged(0.9, 0.9))
+    for minutes in (1, 2):
+        again = {"timestamp": at(minutes), "collection_id": f"c{minutes}"}
+        collect(warehouse, minutes, *[row.model_copy(update=again) for row in in_usdt(100)])
+    assert warehouse.query("SELECT rate_usd, timestamp FROM stablecoin_peg") == [(0.9, at(0))]
+    assert warehouse.query("SELECT count(*) FROM market_prices WHERE quote_usd = 0.9") == [(3,)]
+
+
 def test_a_frozen_price_is_told_in_the_words_of_its_source(warehouse: Warehouse) -> None:
     """Its quote's rate moves its dollars; the source has said the same number for three hours."""
     for minutes, usd, rate in ((-180, 100, 0.99), (-90, 100.5, 0.995), (-45, 101, 1), (0, 101, 1)):
