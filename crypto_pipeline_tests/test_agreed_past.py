@@ -478,3 +478,20 @@ def test_a_day_is_one_of_utc_wherever_it_is_asked_for(zone: str, warehouse: Ware
         today, before = moods.fetchall()
     assert today == (midnight.timestamp(), pytest.approx(5))
     assert before == ((midnight - timedelta(days=1)).timestamp(), None)
+
+
+def test_a_price_of_hours_ago_is_not_compared_as_if_it_were_now(warehouse: Warehouse) -> None:
+    """When nobody collects, what is agreed stays as it was."""
+    now = datetime.now(UTC)
+    collect(warehouse, 0, *said(0, 100, timestamp=now - timedelta(hours=5)))
+    funding = (
+        "INSERT INTO funding_rates BY NAME SELECT 'BTC' AS symbol, 'swaps' AS exchange, "
+        "'swaps' AS source, 'BTC-PERP' AS source_id, 0 AS rate, 101 AS mark_price, "
+        "now() AS timestamp, 'c' AS collection_id"
+    )
+    with warehouse.connect() as connection:
+        connection.execute(funding)
+    answers = "SELECT (SELECT count(*) FROM top_movers), (SELECT count(*) FROM basis)"
+    assert warehouse.query(answers) == [(0, 0)]
+    collect(warehouse, 1, *said(1, 100, timestamp=now))
+    assert warehouse.query(answers) == [(1, 1)]

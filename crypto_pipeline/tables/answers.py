@@ -141,7 +141,7 @@ def _before(hours: int) -> str:
 TOP_MOVERS = View(
     "top_movers",
     "How far each agreed price is from what it was an hour, a day and a week ago; the largest "
-    "moves of a day first.",
+    "moves of a day first. Prices of the last half hour alone.",
     (
         SYMBOL,
         _column("name", "The coin's name"),
@@ -161,7 +161,8 @@ TOP_MOVERS = View(
         (price_usd / usd_1h - 1) * 100 AS change_1h_pct,
         (price_usd / usd_24h - 1) * 100 AS change_24h_pct,
         (price_usd / usd_168h - 1) * 100 AS change_7d_pct
-    FROM cached_market_data LEFT JOIN past USING (symbol) WHERE price_usd IS NOT NULL
+    FROM cached_market_data LEFT JOIN past USING (symbol)
+    WHERE price_usd IS NOT NULL AND fetched_at > now() - {RECENT}
     ORDER BY abs(change_24h_pct) DESC NULLS LAST, symbol)""",
     check="price_usd > 0",
 )
@@ -291,7 +292,8 @@ BASIS = View(
     SELECT swap.symbol, source, source_id, mark_price, price_usd AS spot_usd,
         (mark_price / price_usd - 1) * 100 AS basis_pct, voices
     FROM ({_LAST_OF.format("funding_rates")}) AS swap JOIN cached_market_data USING (symbol)
-    WHERE mark_price IS NOT NULL AND price_usd IS NOT NULL)""",
+    WHERE mark_price IS NOT NULL AND price_usd IS NOT NULL
+        AND fetched_at > now() - {LATELY})""",
     check="basis_pct > -100",
 )
 
