@@ -263,6 +263,15 @@ def test_a_rate_holds_for_the_half_hour_until_its_venues_are_asked_again(
     assert last == [(None,)]
 
 
+def test_a_rate_that_nobody_measured_again_is_kept_once(warehouse: Warehouse) -> None:
+    collect(warehouse, 0, *in_usdt(100), *pegged(0.9, 0.9))
+    for minutes in (1, 2):
+        again = {"timestamp": at(minutes), "collection_id": f"c{minutes}"}
+        collect(warehouse, minutes, *[row.model_copy(update=again) for row in in_usdt(100)])
+    assert warehouse.query("SELECT rate_usd, timestamp FROM stablecoin_peg") == [(0.9, at(0))]
+    assert warehouse.query("SELECT count(*) FROM market_prices WHERE quote_usd = 0.9") == [(3,)]
+
+
 def test_a_frozen_price_is_told_in_the_words_of_its_source(warehouse: Warehouse) -> None:
     """Its quote's rate moves its dollars; the source has said the same number for three hours."""
     for minutes, usd, rate in ((-180, 100, 0.99), (-90, 100.5, 0.995), (-45, 101, 1), (0, 101, 1)):
@@ -576,3 +585,20 @@ def test_a_day_is_one_of_utc_wherever_it_is_asked_for(zone: str, warehouse: Ware
         today, before = moods.fetchall()
     assert today == (midnight.timestamp(), pytest.approx(5))
     assert before == ((midnight - timedelta(days=1)).timestamp(), None)
+
+
+def test_a_price_of_hours_ago_is_not_compared_as_if_it_were_now(warehouse: Warehouse) -> None:
+    """When nobody collects, what is agreed stays as it was."""
+    now = datetime.now(UTC)
+    collect(warehouse, 0, *said(0, 100, timestamp=now - timedelta(hours=5)))
+    funding = (
+        "INSERT INTO funding_rates BY NAME SELECT 'BTC' AS symbol, 'swaps' AS exchange, "
+        "'swaps' AS source, 'BTC-PERP' AS source_id, 0 AS rate, 101 AS mark_price, "
+        "now() AS timestamp, 'c' AS collection_id"
+    )
+    with warehouse.connect() as connection:
+        connection.execute(funding)
+    answers = "SELECT (SELECT count(*) FROM top_movers), (SELECT count(*) FROM basis)"
+    assert warehouse.query(answers) == [(0, 0)]
+    collect(warehouse, 1, *said(1, 100, timestamp=now))
+    assert warehouse.query(answers) == [(1, 1)]

@@ -183,7 +183,7 @@ def test_a_damaged_file_is_an_alert(warehouse: Warehouse) -> None:
 def test_a_file_of_a_newer_release_is_an_alert(warehouse: Warehouse) -> None:
     remember(warehouse, "c1", health(0))
     with warehouse.connect() as connection:
-        connection.execute("INSERT INTO schema_migrations VALUES (99, 'the future', now())")
+        connection.execute("INSERT INTO schema_migrations VALUES (99, 'the future', now(), NULL)")
     (alert,) = look(warehouse).opened
     assert (alert.kind, alert.severity) == ("database", "critical")
     assert "update crypto_pipeline" in alert.message

@@ -266,7 +266,7 @@ def correlations(asked: Asked) -> Iterator[Row]:
 def top_movers(asked: Asked) -> Iterator[Row]:
     prices = grouped(asked.tables["agreed_prices"], "symbol")
     for coin in asked.tables["cached_market_data"]:
-        if coin["price_usd"] is None:
+        if coin["price_usd"] is None or coin["fetched_at"] <= asked.now - HOUR / 2:
             continue
 
         def change(hours: int, coin: Row = coin) -> float | None:

@@ -5,6 +5,7 @@ import shutil
 import subprocess
 import sys
 import textwrap
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -34,12 +35,17 @@ MIDNIGHT = NOW.replace(hour=0)
 
 @contextmanager
 def timeless() -> Iterator[list[float]]:
-    """What is slept, in a time that passes only then."""
+    """What is slept, in a time that passes only then: for this thread, and no other one's."""
     slept: list[float] = []
     random.seed(7)
+    own, monotonic, sleep = threading.get_ident(), time.monotonic, time.sleep
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(time, "monotonic", lambda: sum(slept))
-        patch.setattr(time, "sleep", slept.append)
+        patch.setattr(
+            time, "monotonic", lambda: sum(slept) if threading.get_ident() == own else monotonic()
+        )
+        patch.setattr(
+            time, "sleep", lambda s: slept.append(s) if threading.get_ident() == own else sleep(s)
+        )
         yield slept
 
 

@@ -1,6 +1,8 @@
 """Tables that are made of the others in every collection, and keep their past: what the agreed
 prices were, and what the dollar coins were worth."""
 
+from datetime import timedelta
+
 from crypto_pipeline.groups import UI
 from crypto_pipeline.tables.market import CachedMarketData, MarketPrice, RejectedVoice
 from crypto_pipeline.tables.spec import (
@@ -23,9 +25,10 @@ class StablecoinPeg(
     Row,
     table="stablecoin_peg",
     group=UI,
-    write="append",
+    write="insert",  # a collection that asks no venue of it measures what was measured before
     key=("symbol", "timestamp"),
     time="timestamp",
+    window=timedelta(hours=1),
     computed_from=(MarketPrice,),
 ):
     """What a dollar stablecoin was worth at one collection, by venues that trade it for dollars.

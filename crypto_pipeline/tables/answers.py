@@ -175,9 +175,9 @@ def _before(hours: int) -> str:
 
 TOP_MOVERS = View(
     "top_movers",
-    "How far each agreed price is from what it was an hour, a day and a week ago: the last agreed "
-    "price of the hour that ended then, NULL where that has none. The largest moves of a day "
-    "first.",
+    "How far each agreed price of the last half hour is from what it was an hour, a day and a week "
+    "ago: the last agreed price of the hour that ended then, NULL where that has none. The largest "
+    "moves of a day first.",
     (
         SYMBOL,
         _column("name", "The coin's name"),
@@ -197,7 +197,8 @@ TOP_MOVERS = View(
         (price_usd / usd_1h - 1) * 100 AS change_1h_pct,
         (price_usd / usd_24h - 1) * 100 AS change_24h_pct,
         (price_usd / usd_168h - 1) * 100 AS change_7d_pct
-    FROM cached_market_data LEFT JOIN past USING (symbol) WHERE price_usd IS NOT NULL
+    FROM cached_market_data LEFT JOIN past USING (symbol)
+    WHERE price_usd IS NOT NULL AND fetched_at > now() - {RECENT}
     ORDER BY abs(change_24h_pct) DESC NULLS LAST, symbol)""",
     check="price_usd > 0",
 )
