@@ -184,6 +184,16 @@ def test_a_collection_waits_once_however_often_it_is_written(warehouse: Warehous
     assert warehouse.why_waiting is None
 
 
+def test_rows_that_are_alike_are_as_many_out_of_the_spool(warehouse: Warehouse) -> None:
+    """Two requests of one moment differ in nothing that is written down."""
+    warehouse.write(batch("c0", attempt("alpha.x", 10, 0)))
+    with held(warehouse.path):
+        receipt = warehouse.write(batch("c1", *[attempt("alpha.x", 10, 0)] * 2))
+    assert receipt.spooled
+    assert warehouse.drain() == 1
+    assert count(warehouse, "connection_attempts") == 3
+
+
 def test_of_those_put_aside_only_what_is_damaged_stays_there(warehouse: Warehouse) -> None:
     waits(warehouse, "c1", "c2", "c3")
     damaged, *sound = warehouse.waiting()
