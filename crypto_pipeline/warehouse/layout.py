@@ -80,7 +80,7 @@ def _migrate(connection: Connection, before: int) -> None:
             values, loosened = step.retyped.get(table, {}), step.loosened.get(table, ())
             _write_anew(connection, table, values, loosened)
     # Before any UPDATE: DuckDB alters no table that was updated.
-    added = _add_missing(connection)
+    incomplete = _add_missing(connection)
     for step in taken:
         for statement in (*step.statements, *step.fills):
             connection.execute(statement)
@@ -91,7 +91,7 @@ def _migrate(connection: Connection, before: int) -> None:
             "INSERT INTO schema_migrations (version, name, applied_at) VALUES "
             f"({number}, {literal(MIGRATIONS[number].name)}, {literal(datetime.now(UTC))})"
         )
-    _describe(connection, anew=added)
+    _describe(connection, anew=incomplete)
 
 
 def _fill_key(connection: Connection, table: str, values: Mapping[str, str]) -> None:
@@ -120,22 +120,23 @@ def _teach(connection: Connection) -> None:
 
 
 def _add_missing(connection: Connection) -> bool:
-    """Add the declared tables and columns that the file does not have; whether there were any."""
+    """Add the declared tables and columns that the file does not have; whether there were any, or
+    a view is not there."""
     here = layout(connection)
-    added = False
+    incomplete = any(view.name not in here for view in VIEWS)
     for model in TABLES.values():
         table = model.table
         if table.name not in here:
             connection.execute(ddl(model))
-            added = True
+            incomplete = True
             continue
         for column in table.columns:
             if column.name not in here[table.name]:
                 connection.execute(
                     f'ALTER TABLE {table.name} ADD COLUMN "{column.name}" {column.type}'
                 )
-                added = True
-    return added
+                incomplete = True
+    return incomplete
 
 
 def _write_anew(
@@ -184,8 +185,7 @@ def _describe(connection: Connection, *, anew: bool) -> None:
     declared = sha256(repr((views, meanings)).encode()).hexdigest()
     last = "WHERE version = (SELECT max(version) FROM schema_migrations)"
     found = connection.execute(f"SELECT declarations FROM schema_migrations {last}").fetchone()
-    lost = {view.name for view in VIEWS} - layout(connection).keys()
-    if found == (declared,) and not (anew or lost):
+    if found == (declared,) and not anew:
         return
     for view in views:
         connection.execute(f"CREATE OR REPLACE {view}")
