@@ -20,6 +20,7 @@ from crypto_pipeline import clock, settings
 from crypto_pipeline.sources import ENDPOINTS
 from crypto_pipeline.sources.spec import Endpoint
 from crypto_pipeline.tables import Alert, Row, SourceHealth, SystemMetrics
+from crypto_pipeline.tables.market import TOLERANCE
 from crypto_pipeline.tables.outcomes import FAULT
 from crypto_pipeline.tables.worker import AlertKind, Severity
 from crypto_pipeline.warehouse import (
@@ -30,7 +31,6 @@ from crypto_pipeline.warehouse import (
     WarehouseError,
     queries,
 )
-from crypto_pipeline.warehouse.agreed_view import TOLERANCE
 from crypto_pipeline.warehouse.layout import require_current
 
 METRICS_EVERY = timedelta(minutes=5)

@@ -9,20 +9,18 @@ of UTC in every session.
 
 from crypto_pipeline.tables.analytics import BARS
 from crypto_pipeline.tables.fiat import FiatRate
+from crypto_pipeline.tables.market import RECENT_MINUTES, TOLERANCE
 from crypto_pipeline.tables.views import View, ViewColumn
 
 DAY_HOURS = 24
 WEEK_HOURS = 7 * DAY_HOURS
 MONTH_HOURS = 30 * DAY_HOURS
 
-RECENT = "INTERVAL 30 MINUTE"
+RECENT = f"INTERVAL {RECENT_MINUTES} MINUTE"
 """How old a price may be that is compared with others."""
 
 LATELY = "INTERVAL 2 HOUR"
 """The same of what is collected every quarter of an hour."""
-
-NEAR = 0.05
-"""A venue further than this from the agreed price is no opportunity, but wrong or another coin."""
 
 HOURS_OF_YEAR = 365 * 24
 
@@ -242,7 +240,7 @@ VENUE_SPREADS = View(
         FROM ({_VENUES}) QUALIFY row_number() OVER (
             PARTITION BY symbol, source ORDER BY volume_24h DESC, source_id, quote) = 1
     ) AS venue JOIN cached_market_data AS agreed USING (symbol)
-    WHERE abs(venue.price_usd / agreed.price_usd - 1) <= {NEAR}
+    WHERE abs(venue.price_usd / agreed.price_usd - 1) <= {TOLERANCE}
         AND NOT list_contains([voice.source FOR voice IN rejected], source)
     GROUP BY symbol HAVING venues > 1
     ORDER BY after_fees_pct DESC, symbol)""",

@@ -33,6 +33,12 @@ from crypto_pipeline.tables.spec import (
 LEAST_TRADED_USD = 1_000
 """A price that less than this was traded at in a day, in US dollars, is kept and does not vote."""
 
+RECENT_MINUTES = 30
+"""How old what a source said may be to be heard beside what others say now."""
+
+TOLERANCE = 0.05
+"""How far a voice may be from the centre of those it agrees with; clusters are as far apart."""
+
 IS_VENUE = "(market_cap IS NULL AND volume_24h > 0)"
 """SQL of market_prices: whether the source of a price trades there and says how much. Those that
 know market capitalisations are aggregators; those that say neither may be anything."""

@@ -22,7 +22,7 @@ of them, and the day's range is kept by the hour in agreed_ranges. Else every co
 become slower as sources are added.
 """
 
-from crypto_pipeline.tables.market import IS_VENUE
+from crypto_pipeline.tables.market import IS_VENUE, RECENT_MINUTES, TOLERANCE
 from crypto_pipeline.tables.outcomes import UNDECIDED, Agreement, Rejection
 from crypto_pipeline.warehouse.sql import literal
 
@@ -34,10 +34,6 @@ OUTLIER: Rejection = "outlier"
 FROZEN: Rejection = "frozen"
 OTHER_COIN: Rejection = "other_coin"
 
-TOLERANCE = 0.05
-"""How far a voice may be from the centre of its cluster; clusters are at least as far apart."""
-
-RECENT_MINUTES = 30
 RANGE_HOURS = 24
 
 MAJORITY = 3

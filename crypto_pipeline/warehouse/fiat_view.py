@@ -11,7 +11,7 @@ steady currency. No table of today's rates does, since a currency that falls out
 """
 
 from crypto_pipeline.tables.fiat import CURRENCIES, DOLLAR_COINS
-from crypto_pipeline.tables.market import LEAST_TRADED_USD
+from crypto_pipeline.tables.market import LEAST_TRADED_USD, RECENT_MINUTES, TOLERANCE
 from crypto_pipeline.tables.outcomes import RateRejection, RateState
 from crypto_pipeline.warehouse.sql import literal, literals
 
@@ -25,12 +25,6 @@ OUTLIER: RateRejection = "outlier"
 UNDECIDED: RateRejection = "disputed"
 UNTRADED: RateRejection = "untraded"
 IMPLAUSIBLE: RateRejection = "implausible"
-
-RECENT_MINUTES = 30
-"""How old a quote may be to be heard, and how far the agreed price of its base may be from it."""
-
-TOLERANCE = 0.05
-"""How far a voice may be from the centre."""
 
 TENFOLD_WITHIN = 0.15
 """How far a voice may be from ten times the rate, or a tenth of it, and be called that."""

@@ -7,16 +7,12 @@ the aggregators, which are no venues, stand by the one. Else the quote counts at
 say that no rate was measured.
 """
 
-from crypto_pipeline.tables.market import IS_VENUE
-from crypto_pipeline.tables.outcomes import Rejection
+from crypto_pipeline.tables.market import IS_VENUE, RECENT_MINUTES
+from crypto_pipeline.warehouse.agreed_view import OUTLIER
 from crypto_pipeline.warehouse.sql import Connection, literal, to_digits
-
-OUTLIER: Rejection = "outlier"
 
 NEAR = 0.02
 """How far a venue's price of a stablecoin may be from the median."""
-
-RECENT_MINUTES = 30
 
 _NEAR_MIDDLE = f"price_usd BETWEEN {1 - NEAR} * middle AND {1 + NEAR} * middle"
 
