@@ -35,6 +35,8 @@ story       what articles of one event tell; named by the first of them
 lexicon     what words weigh as good or bad news
 lock        what keeps two processes from one thing at once
 spool       collections that wait on disk because the database could not be written
+published   what is in the file, as Parquet beside it that readers read while the file is written
+part        a published file of rows that came; a whole has all of a day, a version all of a table
 memory      what one collection tells the next
 snapshot    Dagster at one moment, as it is seen from outside
 run record  a run, a failure or a tick of Dagster's, as the warehouse keeps it
@@ -99,10 +101,15 @@ warehouse      the DuckDB file: the only package that knows duckdb
   agreed_past  the SQL of what is kept of it: prices, and the bars made of them
   fiat_view    the SQL of the rates of other currencies
   witness      what was stored last, held against what is said now
+  changes      what a transaction changed, for who publishes it
   articles     what is read out of new articles
   load         rows into tables, one transaction a collection
   spool        collections that wait on disk
   upkeep       old rows out, the file written anew
+  parquet      the folder of what is published: names, and what counts by them
+  published    connect, read, and views.sql: what is published, as readers have it
+  owed         what is in the file and may not be published yet
+  publish      what a transaction changed, written as Parquet behind it
   file         the DuckDB file itself, its locks, and what goes to the spool instead
 collection     one collection, from the plan to the batch that is written
   collect      the order of the steps: begin here
@@ -161,3 +168,57 @@ cli            crypto-pipeline, for people
   home         where Dagster keeps its history then
   console      where the command line prints, and how
 """
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    import duckdb
+    import pandas as pd
+
+    from crypto_pipeline.warehouse.published import Moment
+
+
+def connect(parquet: "Path | str | None" = None) -> "duckdb.DuckDBPyConnection":
+    """A DuckDB connection in memory with every table, view and macro of the warehouse, over the
+    Parquet that every collection leaves: it locks nothing, nobody's lock keeps it out, and each
+    query sees what is there then. The time zone is UTC's.
+
+    parquet: the folder of what is published; without it the one that the settings name. Raises
+    SettingError, or WarehouseError where nothing is published.
+    """
+    from pathlib import Path  # noqa: PLC0415  (who imports a name of the package pays for nothing)
+
+    from crypto_pipeline import settings  # noqa: PLC0415
+    from crypto_pipeline.warehouse import published  # noqa: PLC0415
+
+    return published.connect(Path(parquet) if parquet else settings.published())
+
+
+def read(
+    table: str,
+    *,
+    since: "Moment | None" = None,
+    until: "Moment | None" = None,
+    symbols: "Sequence[str] | None" = None,
+    columns: "Sequence[str] | None" = None,
+    parquet: "Path | str | None" = None,
+) -> "pd.DataFrame":
+    """The rows of a table or view as a pandas DataFrame, the oldest first.
+
+    since, until: from when on, and before when, by the table's own time: a datetime, a date, or
+    text such as "2026-11-23 12:00"; UTC where no zone is said. symbols: of these coins alone.
+    columns: these alone. parquet: as in `connect`. Raises ValueError for what the table does not
+    have, and what `connect` raises.
+    """
+    from crypto_pipeline.warehouse import published  # noqa: PLC0415
+
+    with connect(parquet) as connection:
+        return published.read(
+            connection, table, since=since, until=until, symbols=symbols, columns=columns
+        )
+
+
+__all__ = ["connect", "read"]

@@ -252,6 +252,15 @@ archive = Setting(
     example="archive",
 )
 
+parquet = Setting(
+    "CRYPTO_PIPELINE_PARQUET",
+    "",
+    _optional_path,
+    "the folder for the Parquet that readers read; `off`: nothing is published",
+    example="/srv/crypto/parquet",
+    unset="`parquet` beside the database; `NAME_parquet` beside another `NAME.duckdb`",
+)
+
 least_free_bytes = Setting(
     "CRYPTO_PIPELINE_LEAST_FREE_GB",
     "2",
@@ -290,6 +299,7 @@ SETTINGS: tuple[Setting[object], ...] = (
     keep_runs,
     keep_days,
     archive,
+    parquet,
     least_free_bytes,
     log_form,
     alert_urls,
@@ -313,6 +323,10 @@ def check() -> None:
         _usable(archive, _check_folder, folder)
         if folder == database():
             raise archive.wrong(f"that is {database.name} already")
+    if folder := published():
+        _usable(parquet, _check_folder, folder)
+        if folder in (database(), archive()):
+            raise parquet.wrong("that is another setting's already")
 
 
 def _usable(setting: Setting[Any], check: Callable[[Any], None], value: Any) -> None:
@@ -372,6 +386,17 @@ def keep(declared: Mapping[str, timedelta | None]) -> dict[str, timedelta]:
             f"{unknown[0]!r} is not a table with a time; these are: {', '.join(sorted(declared))}"
         )
     return {table: age for table, age in {**declared, **ages}.items() if age is not None}
+
+
+def published() -> Path | None:
+    """The folder into which what is written is published; None: it is not."""
+    if parquet.text.lower() == "off":
+        return None
+    if folder := parquet():
+        return folder
+    file = database()
+    usual = file.name == Path(database.default).name
+    return file.with_name("parquet" if usual else f"{file.stem}_parquet")
 
 
 def cron(group: Group) -> str:

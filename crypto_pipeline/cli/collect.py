@@ -13,7 +13,7 @@ from crypto_pipeline import settings
 from crypto_pipeline.cli.console import coloured, err, out, plain_table, print_json, shown
 from crypto_pipeline.cli.home import set_dagster_home
 from crypto_pipeline.groups import COLLECTION_JOBS
-from crypto_pipeline.warehouse import Warehouse, WarehouseError
+from crypto_pipeline.warehouse import WarehouseError, configured
 
 if TYPE_CHECKING:
     from crypto_pipeline.collection.results import Collection, Progress, Result
@@ -67,7 +67,7 @@ def _run_job(
             raise_on_error=False,
         ).run_id
         with suppress(WarehouseError):  # then the sensor writes them, when a daemon runs
-            warehouse = Warehouse(settings.database(), lock_wait_s=1)
+            warehouse = configured(lock_wait_s=1)
             recent = run_records.cursor_for_last_hour()
             run_records.write_run_records(instance, warehouse, recent)
         failure = dagster_instance.failure_of(instance, run_id)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from crypto_pipeline import settings
 from crypto_pipeline.cli.console import COLOURS, out, plain_table, print_json, shown, when
-from crypto_pipeline.warehouse import Warehouse
+from crypto_pipeline.warehouse import configured
 
 if TYPE_CHECKING:
     from crypto_pipeline.collection.budget import Budget
@@ -26,7 +26,7 @@ def run(chosen: argparse.Namespace) -> int:
 def _show_endpoints(as_json: bool) -> int:
     from crypto_pipeline.sources import ENDPOINTS, SOURCES  # noqa: PLC0415  (status needs none)
 
-    memory = Warehouse(settings.database()).remember()
+    memory = configured().remember()
     rows = [_row(endpoint, memory.health.get(endpoint.id)) for endpoint in ENDPOINTS.values()]
     if as_json:
         print_json(rows)
@@ -73,7 +73,7 @@ def _show_budget(as_json: bool) -> int:
         SOURCES.values(),
         os.environ,
         universe.one_by_one(settings.universe(), MAJORS),
-        Warehouse(settings.database(), lock_wait_s=LOCK_WAIT_S).bytes_per_answer(),
+        configured(LOCK_WAIT_S).bytes_per_answer(),
     )
     if as_json:
         print_json(

@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from rich.table import Table
 
-from crypto_pipeline import settings
 from crypto_pipeline.cli.console import coloured, err, out, print_json, shown
-from crypto_pipeline.warehouse import Memory, Warehouse
+from crypto_pipeline.warehouse import Memory, configured
 
 if TYPE_CHECKING:
     from crypto_pipeline.collection.results import Result
@@ -33,7 +32,7 @@ def run(chosen: argparse.Namespace) -> int:
         )
         return 2
     alone = [replace(endpoint, pool=None) for endpoint in wanted]
-    remembered = Warehouse(settings.database()).remember()
+    remembered = configured().remember()
     results = crawl(alone, Memory(usage=remembered.usage), "try", force=True)
     if chosen.json:
         print_json([_as_json(result) for result in results])

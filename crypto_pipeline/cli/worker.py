@@ -12,13 +12,12 @@ from typing import Any
 
 from rich.table import Table
 
-from crypto_pipeline import settings
 from crypto_pipeline.cli.console import err, out, plain_table, print_json, shown, when
 from crypto_pipeline.groups import GROUPS, SCHEDULED
 from crypto_pipeline.monitoring import status
 from crypto_pipeline.monitoring.snapshot import NotSwitched, Snapshot
 from crypto_pipeline.monitoring.webserver import Webserver
-from crypto_pipeline.warehouse import Warehouse
+from crypto_pipeline.warehouse import Warehouse, configured
 
 LOCK_WAIT_S = 0.3
 """A question is not worth more waiting: what the file would say is then left out, and that said."""
@@ -36,7 +35,7 @@ def take_snapshot(home: Path) -> Snapshot:
 
 
 def _warehouse() -> Warehouse:
-    return Warehouse(settings.database(), lock_wait_s=LOCK_WAIT_S)
+    return configured(LOCK_WAIT_S)
 
 
 def show_status(chosen: argparse.Namespace, home: Path) -> int:

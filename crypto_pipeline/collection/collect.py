@@ -24,7 +24,7 @@ from crypto_pipeline.sources import SOURCES
 from crypto_pipeline.sources.spec import MAJORS, Endpoint
 from crypto_pipeline.tables import TABLES
 from crypto_pipeline.tables.outcomes import Skipped
-from crypto_pipeline.warehouse import Hurried, Memory, Warehouse
+from crypto_pipeline.warehouse import Hurried, Memory, Warehouse, configured
 
 GROUP_WAIT_S = 90.0
 """How long a collection waits for another of the same group before it steps aside."""
@@ -48,7 +48,7 @@ def collect(
     """
     form = settings.log_form()
     settings.check_keys(key_names())
-    warehouse = warehouse or Warehouse(settings.database())
+    warehouse = warehouse or configured()
     endpoints = endpoints_of(tables) if among is None else list(among)
     collection = Collection(collection_id, collection_type, datetime.now(UTC))
     with Interrupts() as stop:

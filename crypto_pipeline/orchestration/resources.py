@@ -19,8 +19,11 @@ class WarehouseResource(DuckDBResource):
     """dagster-duckdb's resource over the warehouse, for assets of your own.
 
     A connection is closed in any case and waits for the file with jitter. It writes; keep it
-    short, or use `Warehouse.frame` to read.
+    short, and read with `crypto_pipeline.connect()`. parquet: the folder into which what
+    collections write is published; None: it is not.
     """
+
+    parquet: str | None = None
 
     @contextmanager
     def get_connection(self) -> Iterator[Connection]:
@@ -29,9 +32,14 @@ class WarehouseResource(DuckDBResource):
 
     @property
     def warehouse(self) -> Warehouse:
-        return Warehouse(Path(self.database))
+        return Warehouse(Path(self.database), parquet=Path(self.parquet) if self.parquet else None)
 
 
 def resources() -> Mapping[str, Any]:
     """The resources of the definitions, by the name that steps ask for."""
-    return {"warehouse": WarehouseResource(database=str(settings.database()))}
+    folder = settings.published()
+    return {
+        "warehouse": WarehouseResource(
+            database=str(settings.database()), parquet=str(folder) if folder else None
+        )
+    }

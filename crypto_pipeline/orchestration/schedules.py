@@ -14,7 +14,7 @@ from crypto_pipeline import clock, settings
 from crypto_pipeline.groups import BOTH, COLLECTION_JOBS, GROUPS, UI, Group
 from crypto_pipeline.monitoring import dagster_instance
 from crypto_pipeline.tables import MarketPrice, of_group
-from crypto_pipeline.warehouse import Warehouse
+from crypto_pipeline.warehouse import configured
 
 TIME_LIMIT = timedelta(minutes=15)
 """A run older than this is dead, whatever its status says: every request has a deadline."""
@@ -54,7 +54,7 @@ def why_not_start(instance: dg.DagsterInstance, job_name: str) -> str | None:
     failed, so that it silences nothing: one that had its lock at once, any other when it has been
     going for longer than TIME_LIMIT, or is dated ahead of the clock: it would be going for ever.
     """
-    dagster_instance.fail_dead_runs(instance, Warehouse(settings.database()).died, job_name)
+    dagster_instance.fail_dead_runs(instance, configured().died, job_name)
     now = datetime.now(UTC)
     for run in dagster_instance.open_runs(instance, job_name):
         age = now - run.created_at

@@ -10,13 +10,13 @@ import logging
 
 import dagster as dg
 
-from crypto_pipeline import files, settings
+from crypto_pipeline import files
 from crypto_pipeline.monitoring import alerts, run_records
 from crypto_pipeline.monitoring.dagster_instance import home_of, open_runs, take_snapshot
 from crypto_pipeline.monitoring.snapshot import DRAIN
 from crypto_pipeline.orchestration.resources import WarehouseResource
 from crypto_pipeline.orchestration.schedules import overdue
-from crypto_pipeline.warehouse import Locked, Unfit, Warehouse, WarehouseError
+from crypto_pipeline.warehouse import Locked, Unfit, Warehouse, WarehouseError, configured
 
 log = logging.getLogger(__name__)  # the context's log would leave a file a tick
 
@@ -25,7 +25,7 @@ LOCK_WAIT_S = 0.4
 
 
 def _warehouse() -> Warehouse:
-    return Warehouse(settings.database(), lock_wait_s=LOCK_WAIT_S)
+    return configured(LOCK_WAIT_S)
 
 
 @dg.sensor(

@@ -10,9 +10,10 @@ from crypto_pipeline.warehouse.errors import (
     TooNew,
     Unavailable,
     Unfit,
+    Unpublished,
     WarehouseError,
 )
-from crypto_pipeline.warehouse.file import Warehouse
+from crypto_pipeline.warehouse.file import Warehouse, configured
 from crypto_pipeline.warehouse.load import Batch, Receipt
 from crypto_pipeline.warehouse.memory import Memory
 from crypto_pipeline.warehouse.sql import Connection
@@ -31,6 +32,8 @@ __all__ = [
     "TooNew",
     "Unavailable",
     "Unfit",
+    "Unpublished",
     "Warehouse",
     "WarehouseError",
+    "configured",
 ]

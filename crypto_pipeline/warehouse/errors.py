@@ -59,6 +59,10 @@ class Lost(WarehouseError):
     """A collection could be kept nowhere: neither in the file nor in the spool."""
 
 
+class Unpublished(WarehouseError):
+    """What is in the file could not be published as Parquet; the next write publishes it too."""
+
+
 OF_WHAT_IS_WRITTEN = (
     duckdb.ProgrammingError,
     duckdb.DataError,

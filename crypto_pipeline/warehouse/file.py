@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any
 import duckdb
 from filelock import FileLock, Timeout
 
-from crypto_pipeline import files
+from crypto_pipeline import files, settings
 from crypto_pipeline.tables import Row
-from crypto_pipeline.warehouse import queries, upkeep
+from crypto_pipeline.warehouse import owed, queries, upkeep
 from crypto_pipeline.warehouse.errors import (
     OF_WHAT_IS_WRITTEN,
     Damaged,
@@ -31,6 +31,7 @@ from crypto_pipeline.warehouse.errors import (
 from crypto_pipeline.warehouse.layout import STORAGE, layout, version
 from crypto_pipeline.warehouse.load import Batch, Receipt, load, load_rows
 from crypto_pipeline.warehouse.memory import Memory, from_file, from_note, newest, to_note
+from crypto_pipeline.warehouse.publish import Publication
 from crypto_pipeline.warehouse.spool import Spool, collection_id
 from crypto_pipeline.warehouse.sql import Connection, first_line, log_of, open_duckdb
 
@@ -63,13 +64,17 @@ log = logging.getLogger(__name__)
 class Warehouse:
     """The DuckDB file at `path`, and the spool and the locks beside it.
 
-    lock_wait_s: how long all but `remember` wait for the file.
+    lock_wait_s: how long all but `remember` wait for the file. parquet: the folder into which what
+    is written is published; None: it is not.
     """
 
-    def __init__(self, path: Path, lock_wait_s: float = LOCK_WAIT_S) -> None:
+    def __init__(
+        self, path: Path, lock_wait_s: float = LOCK_WAIT_S, parquet: Path | None = None
+    ) -> None:
         self.path = Path(path).absolute()
         self._spool = Spool(self.path.with_name(self.path.name + ".spool"))
         self.lock_wait_s = lock_wait_s
+        self.parquet = parquet
 
     @property
     def spool(self) -> Path:
@@ -317,13 +322,35 @@ class Warehouse:
 
     def _write(self, batch: Batch, staged: Mapping[str, str], hurry: Hurry) -> Receipt:
         self._must_have_time(hurry)
-        with self._writing(hurry) as connection:
-            drained, problem = self._drain(connection, hurry)
+        with self._publishing(hurry) as (connection, publication):
+            drained, problem = self._drain(connection, publication, hurry)
             self._must_have_time(hurry)
             agree_at = batch.collected_at if batch.agree else None
-            receipt = load(connection, batch.collection_id, staged, agree_at)
+            receipt = load(connection, batch.collection_id, staged, agree_at, owe=publication.owe)
             receipt.drained, receipt.problem = drained, problem
-            return receipt
+        receipt.unpublished = publication.problem
+        return receipt
+
+    @contextmanager
+    def _publishing(self, hurry: Hurry = _no_hurry) -> Iterator[tuple[Connection, Publication]]:
+        """A connection as `_writing` gives it. What the block commits is published when it is done,
+        unless there is no time: then the next writer does. Raises nothing of its own then: the
+        publication says what was wrong."""
+        with self._writing(hurry) as connection:
+            publication = Publication(self.parquet, self._unpublished)
+            yield connection, publication
+            if not hurry():
+                publication.publish(connection)
+
+    @property
+    def _unpublished(self) -> Path:
+        """The note of what is not published yet."""
+        return self.spool / "unpublished.json"
+
+    @property
+    def why_unpublished(self) -> str | None:
+        """What kept commits from being published last."""
+        return owed.owed_in(self._unpublished).why if self.parquet else None
 
     def _put(self, batch: Batch, staged: Mapping[str, str], problem: BaseException) -> None:
         """Into the spool, where the file cannot be written. Raises Lost."""
@@ -342,8 +369,12 @@ class Warehouse:
         """
         batch = Batch("", datetime.now(UTC))
         batch.add("", rows)
-        with self._telling(), self._spool.staged(batch) as staged, self._writing() as connection:
-            load_rows(connection, staged)
+        with (
+            self._telling(),
+            self._spool.staged(batch) as staged,
+            self._publishing() as (connection, publication),
+        ):
+            load_rows(connection, staged, publication.owe)
 
     def waiting(self) -> list[Path]:
         """Collections in the spool, oldest first."""
@@ -365,8 +396,8 @@ class Warehouse:
         for what is wrong with one collection, when the others were.
         """
         try:
-            with self._writing() as connection:
-                drained, problem = self._drain(connection)
+            with self._publishing() as (connection, publication):
+                drained, problem = self._drain(connection, publication)
         except WarehouseError as trouble:
             self._spool.say_why(trouble)
             raise
@@ -375,7 +406,7 @@ class Warehouse:
         return drained
 
     def _drain(
-        self, connection: Connection, hurry: Hurry = _no_hurry
+        self, connection: Connection, publication: Publication, hurry: Hurry = _no_hurry
     ) -> tuple[int, WarehouseError | None]:
         """Each waiting collection in a transaction of its own, and only then out of the spool.
 
@@ -389,7 +420,8 @@ class Warehouse:
                 break
             try:
                 relations = self._spool.relations(collection)
-                load(connection, collection_id(collection), relations, from_spool=True)
+                owe = publication.owe_anew
+                load(connection, collection_id(collection), relations, from_spool=True, owe=owe)
                 drained += 1
                 self._spool.remove(collection)
             except (duckdb.Error, OSError, Unfit) as problem:
@@ -426,17 +458,19 @@ class Warehouse:
 
         As many days that have rows stay as `keep` has days: a wrong clock, now or when rows were
         written, takes a day at most. With an archive they are first exported, a Parquet file a
-        table and day. A crash between the two exports them again, to the same file. Raises
+        table and day. A crash between the two exports them again, to the same file. What is
+        published of them goes too, and the days before today's become one file each. Raises
         WarehouseError, also for the archive, and then nothing was dropped.
         """
         self._must_exist()
-        with self._writing() as connection:
+        with self._publishing() as (connection, publication):
             here = layout(connection)
             cuts = {
                 name: cut
                 for name, age in keep.items()
                 if name in here and (cut := upkeep.cut(connection, name, age, at))
             }
+            publication.owe_upkeep(cuts, at)
             return upkeep.drop(connection, cuts, archive)
 
     def compact(self, *, at_least: int = upkeep.WORTH_BYTES) -> int:
@@ -451,6 +485,11 @@ class Warehouse:
             with self.connect() as connection:
                 worth = upkeep.worth_compacting(connection, self.path, at_least)
             return upkeep.replace_with_copy(self.path) if worth else 0
+
+
+def configured(lock_wait_s: float = LOCK_WAIT_S) -> Warehouse:
+    """The warehouse that the settings name. Raises SettingError."""
+    return Warehouse(settings.database(), lock_wait_s, settings.published())
 
 
 def _lost(batch: Batch, *problems: BaseException) -> Lost:

@@ -54,8 +54,9 @@ def require_current(connection: Connection) -> None:
         raise Outdated(f"the file has layout {number}: the next collection brings it to {VERSION}")
 
 
-def migrate(connection: Connection) -> None:
-    """Bring the file to the declared layout: new tables, new columns, numbered changes.
+def migrate(connection: Connection) -> bool:
+    """Bring the file to the declared layout: new tables, new columns, numbered changes; whether
+    there was anything to change.
 
     Raises MigrationFailed when something in the file is in the way.
     """
@@ -63,7 +64,7 @@ def migrate(connection: Connection) -> None:
     before = version(connection, here)
     file = path_of(connection)
     try:
-        _migrate(connection, before)
+        return _migrate(connection, before)
     except OF_WHAT_IS_WRITTEN as problem:  # and not the disk or the memory
         raise MigrationFailed(
             f"{file} has layout {before} and cannot be brought to {VERSION}: "
@@ -72,7 +73,7 @@ def migrate(connection: Connection) -> None:
         ) from None
 
 
-def _migrate(connection: Connection, before: int) -> None:
+def _migrate(connection: Connection, before: int) -> bool:
     steps = range(before + 1, VERSION + 1)
     taken = [MIGRATIONS[number] for number in steps] if before else []
     for step in taken:
@@ -91,7 +92,7 @@ def _migrate(connection: Connection, before: int) -> None:
             "INSERT INTO schema_migrations (version, name, applied_at) VALUES "
             f"({number}, {literal(MIGRATIONS[number].name)}, {literal(datetime.now(UTC))})"
         )
-    _describe(connection, anew=incomplete)
+    return _describe(connection, anew=incomplete) or bool(steps)
 
 
 def _fill_key(connection: Connection, table: str, values: Mapping[str, str]) -> None:
@@ -176,35 +177,41 @@ def ddl(model: type[Row]) -> str:
     return f"CREATE TABLE {model.table.name} (\n    {columns}\n)"
 
 
-def _describe(connection: Connection, *, anew: bool) -> None:
+def _describe(connection: Connection, *, anew: bool) -> bool:
     """Bring views, macros and comments to their declarations, unless the file has those already, as
-    the newest row of schema_migrations says; anew: whatever that says."""
-    meanings = _meanings()
-    views = [f"VIEW {view.name} AS {view.sql}" for view in VIEWS]
-    views += [f"MACRO {macro.signature} AS TABLE {macro.sql}" for macro in MACROS]
-    declared = sha256(repr((views, meanings)).encode()).hexdigest()
+    the newest row of schema_migrations says; anew: whatever that says. Whether it had not."""
+    described, declared_views = meanings(), declarations()
+    declared = sha256(repr((declared_views, described)).encode()).hexdigest()
     last = "WHERE version = (SELECT max(version) FROM schema_migrations)"
     found = connection.execute(f"SELECT declarations FROM schema_migrations {last}").fetchone()
     if found == (declared,) and not anew:
-        return
-    for view in views:
-        connection.execute(f"CREATE OR REPLACE {view}")
-    for target, comment in meanings:
+        return False
+    for statement in declared_views:
+        connection.execute(statement)
+    for target, comment in described:
         connection.execute(f"COMMENT ON {target} IS {literal(comment)}")
     connection.execute(f"UPDATE schema_migrations SET declarations = {literal(declared)} {last}")
+    return True
 
 
-def _meanings() -> list[tuple[str, str]]:
+def declarations() -> list[str]:
+    """The statements that make the views and macros, over the tables or what stands for them."""
+    views = [f"VIEW {view.name} AS {view.sql}" for view in VIEWS]
+    views += [f"MACRO {macro.signature} AS TABLE {macro.sql}" for macro in MACROS]
+    return [f"CREATE OR REPLACE {view}" for view in views]
+
+
+def meanings() -> list[tuple[str, str]]:
     """What the declarations say of each table, view, macro and column."""
-    meanings = []
+    said = []
     for model in TABLES.values():
         table = model.table
-        meanings.append((f"TABLE {table.name}", table.description))
+        said.append((f"TABLE {table.name}", table.description))
         for c in table.columns:
             meaning = f"{c.description} [{c.unit}]" if c.unit else c.description
-            meanings.append((f'COLUMN {table.name}."{c.name}"', meaning))
+            said.append((f'COLUMN {table.name}."{c.name}"', meaning))
     for view in VIEWS:
-        meanings.append((f"VIEW {view.name}", view.description))
-        meanings += [(f'COLUMN {view.name}."{c.name}"', c.description) for c in view.columns]
-    meanings += [(f"MACRO TABLE {macro.name}", macro.description) for macro in MACROS]
-    return meanings
+        said.append((f"VIEW {view.name}", view.description))
+        said += [(f'COLUMN {view.name}."{c.name}"', c.description) for c in view.columns]
+    said += [(f"MACRO TABLE {macro.name}", macro.description) for macro in MACROS]
+    return said

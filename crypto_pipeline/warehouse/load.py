@@ -3,7 +3,7 @@
 import itertools
 import json
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,6 +18,7 @@ from crypto_pipeline.tables import (
     TABLES,
     AgreedBar,
     AgreedPrice,
+    AgreedRange,
     CachedMarketData,
     Coin,
     DataCollection,
@@ -26,6 +27,7 @@ from crypto_pipeline.tables import (
     MarketPrice,
     NewsArticle,
     RateLimitUsage,
+    RejectedRow,
     Row,
     StablecoinPeg,
     Table,
@@ -34,6 +36,7 @@ from crypto_pipeline.tables import (
 from crypto_pipeline.tables.spec import FIRST_SEEN, Column, Fill
 from crypto_pipeline.warehouse import agreed_past, fiat_view, pegs
 from crypto_pipeline.warehouse.agreed_view import IDENTIFY, STATEMENTS
+from crypto_pipeline.warehouse.changes import Changes
 from crypto_pipeline.warehouse.errors import WarehouseError
 from crypto_pipeline.warehouse.layout import migrate, with_keys
 from crypto_pipeline.warehouse.migrations import MIGRATIONS
@@ -64,7 +67,8 @@ class Receipt:
     refused: rows that the last stored values speak against, by table and endpoint; unusual: tables
     whose values changed much, with some of them.
     totals: rows each table holds now. committed_at: None while the batch waits in the spool.
-    problem: why the batch waits, or else what is wrong with another one that does.
+    problem: why the batch waits, or else what is wrong with another one that does. unpublished: why
+    what is in the file is not in the Parquet beside it.
     """
 
     stored: dict[str, dict[str, int]] = field(default_factory=dict)
@@ -77,6 +81,7 @@ class Receipt:
     problem: WarehouseError | None = None
     repeated: bool = False
     drained: int = 0
+    unpublished: WarehouseError | None = None
 
     @property
     def failed(self) -> str | None:
@@ -120,6 +125,14 @@ def stage(batch: Batch, folder: Path) -> dict[str, str]:
     return staged
 
 
+Owe = Callable[[Changes], None]
+"""What is told of the changes of a transaction before it is committed."""
+
+
+def _owe_nobody(changes: Changes) -> None:
+    """Nothing is published."""
+
+
 def load(
     connection: Connection,
     collection_id: str,
@@ -127,24 +140,26 @@ def load(
     agree_at: datetime | None = None,
     *,
     from_spool: bool = False,
+    owe: Owe = _owe_nobody,
 ) -> Receipt:
     """Write staged relations in one transaction, unless the collection is there already.
 
     from_spool: an older version may have staged them.
     """
-    receipt = Receipt()
+    receipt, changes = Receipt(), Changes()
     connection.execute("SET threads = 1")  # a hundred small statements: more threads cost a sixth
     with transaction(connection):
-        migrate(connection)
+        changes.everything = migrate(connection)
         if _has(connection, collection_id):
             receipt.repeated = True
             return receipt
         if from_spool:
             staged = {name: with_keys(connection, name, how) for name, how in staged.items()}
-        _write_collection(connection, staged, receipt, agree_at)
+        _write_collection(connection, staged, receipt, changes, agree_at)
         for step in MIGRATIONS.values() if from_spool else ():
             for fill in step.fills:
                 connection.execute(f"{fill} AND collection_id = {literal(collection_id)}")
+        owe(changes)
     receipt.committed_at = datetime.now(UTC)
     sizes = connection.execute(
         "SELECT table_name, estimated_size FROM duckdb_tables() "
@@ -158,6 +173,7 @@ def _write_collection(
     connection: Connection,
     staged: Mapping[str, str],
     receipt: Receipt,
+    changes: Changes,
     agree_at: datetime | None,
 ) -> None:
     """The account comes after the rows, since it tells how many were new; then what is computed
@@ -166,34 +182,40 @@ def _write_collection(
     for name, relation in staged.items():
         if name != account:
             whole = _added_up(relation) if name == RateLimitUsage.table.name else relation
-            receipt.stored[name] = _write_table(connection, TABLES[name], whole, receipt)
+            receipt.stored[name] = _write_table(connection, TABLES[name], whole, receipt, changes)
             if TABLES[name] in DATA and (broken := _violations(connection, TABLES[name])):
                 receipt.violations[name] = broken
     if account in staged:
         relation = _with_stored(staged[account], receipt)
-        receipt.stored[account] = _write_table(connection, DataCollection, relation, receipt)
+        receipt.stored[account] = _write_table(
+            connection, DataCollection, relation, receipt, changes
+        )
     if MarketPrice.table.name in staged:
         for model, relation in ((Coin, IDENTIFY), (StablecoinPeg, pegs.MEASURED)):
-            receipt.stored[model.table.name] = _write_table(connection, model, relation, receipt)
+            receipt.stored[model.table.name] = _write_table(
+                connection, model, relation, receipt, changes
+            )
         agree_at = agree_at or datetime.now(UTC)
     if agree_at:
         latest = literal(datetime.now(UTC) + clock.AHEAD)
         newest = connection.execute(
             f"SELECT max(timestamp) FROM market_prices WHERE timestamp <= {latest}"
         ).fetchone()
-        _agree(connection, newest[0] if newest and newest[0] else agree_at, receipt)
+        _agree(connection, newest[0] if newest and newest[0] else agree_at, receipt, changes)
     if FiatQuote.table.name in staged:
-        _rate(connection, receipt)
+        _rate(connection, receipt, changes)
 
 
-def load_rows(connection: Connection, staged: Mapping[str, str]) -> None:
+def load_rows(connection: Connection, staged: Mapping[str, str], owe: Owe = _owe_nobody) -> None:
     """Write rows of management tables in one transaction; runs are completed with what their
     collections left."""
+    changes = Changes()
     with transaction(connection):
-        migrate(connection)
+        changes.everything = migrate(connection)
         for name, relation in staged.items():
             whole = _with_records(relation) if name == WorkerRun.table.name else relation
-            _write_table(connection, TABLES[name], whole, Receipt())
+            _write_table(connection, TABLES[name], whole, Receipt(), changes)
+        owe(changes)
 
 
 def _with_records(relation: str) -> str:
@@ -264,19 +286,20 @@ def _added_up(relation: str) -> str:
     )
 
 
-def _agree(connection: Connection, at: datetime, receipt: Receipt) -> None:
+def _agree(connection: Connection, at: datetime, receipt: Receipt, changes: Changes) -> None:
     """Make the agreed view anew, and write its past on; the view's last statement tells how many
     coins it has."""
     connection.execute("RESET threads")  # these statements are not small
     for statement in STATEMENTS:
         written = connection.execute(statement.replace("$now", literal(at))).fetchall()
     receipt.stored[CachedMarketData.table.name] = {"": written[0][0]}
+    changes.wholes |= {CachedMarketData.table.name, AgreedRange.table.name}
     for model, relation in ((AgreedPrice, agreed_past.PRICES), (AgreedBar, agreed_past.BARS_SINCE)):
         rows = relation.replace("$now", literal(at))
-        receipt.stored[model.table.name] = _write_table(connection, model, rows, receipt)
+        receipt.stored[model.table.name] = _write_table(connection, model, rows, receipt, changes)
 
 
-def _rate(connection: Connection, receipt: Receipt) -> None:
+def _rate(connection: Connection, receipt: Receipt, changes: Changes) -> None:
     """Add the rates that follow from the quotes just written, as of their own time: a collection
     out of the spool says what a dollar cost then."""
     newest = connection.execute(
@@ -287,11 +310,17 @@ def _rate(connection: Connection, receipt: Receipt) -> None:
     at, collection = map(literal, newest)
     connection.execute(fiat_view.VOICES.replace("$now", at))
     rates = fiat_view.RATES.replace("$collection", collection)
-    receipt.stored[FiatRate.table.name] = _write_table(connection, FiatRate, rates, receipt)
+    receipt.stored[FiatRate.table.name] = _write_table(
+        connection, FiatRate, rates, receipt, changes
+    )
 
 
 def _write_table(
-    connection: Connection, model: type[Row], relation: str, receipt: Receipt
+    connection: Connection,
+    model: type[Row],
+    relation: str,
+    receipt: Receipt,
+    changes: Changes,
 ) -> dict[str, int]:
     """Write one staged relation as its table says; returns new rows by endpoint."""
     table = model.table
@@ -302,8 +331,26 @@ def _write_table(
     heard = hear(connection, model, stage)
     if heard.refused:
         receipt.refused[table.name] = dict(heard.refused)
+        changes.touched(RejectedRow.table.name, heard.refused_on)
     if heard.unusual:
         receipt.unusual[table.name] = heard.unusual
+    if not _make_way(connection, model, stage, changes):
+        return {}
+    ((count,),) = connection.execute(
+        f"INSERT INTO {table.name} ({columns}) SELECT {columns} FROM {stage}"
+    ).fetchall()
+    if count or table.write == "replace":
+        changes.added(connection, model, stage)
+    if model not in DATA:
+        return {}
+    counted = connection.execute(f"SELECT _endpoint, count(*) FROM {stage} GROUP BY 1")
+    return dict(counted.fetchall())
+
+
+def _make_way(connection: Connection, model: type[Row], stage: str, changes: Changes) -> bool:
+    """Take away the staged rows that are there already, and the stored ones that others replace, as
+    the table says; whether anything is left to be written."""
+    table, columns = model.table, names(model.table.column_names)
     if table.write == "insert":
         connection.execute(
             f"DELETE FROM {stage} s WHERE EXISTS "
@@ -312,16 +359,12 @@ def _write_table(
         if model is NewsArticle:
             _read_articles(connection, stage)
     elif table.write == "upsert":
-        _clear_for_upsert(connection, stage, table)
+        _clear_for_upsert(connection, stage, table, changes)
     elif table.write == "replace":
         if _equal(connection, *(f"SELECT {columns} FROM {n}" for n in (stage, table.name))):
-            return {}
+            return False
         connection.execute(f"DELETE FROM {table.name}")
-    connection.execute(f"INSERT INTO {table.name} ({columns}) SELECT {columns} FROM {stage}")
-    if model not in DATA:
-        return {}
-    counted = connection.execute(f"SELECT _endpoint, count(*) FROM {stage} GROUP BY 1")
-    return dict(counted.fetchall())
+    return True
 
 
 def _read_articles(connection: Connection, stage: str) -> None:
@@ -365,7 +408,7 @@ def _same(table: Table, stage: str) -> str:
     return " AND ".join(same)
 
 
-def _clear_for_upsert(connection: Connection, stage: str, table: Table) -> None:
+def _clear_for_upsert(connection: Connection, stage: str, table: Table, changes: Changes) -> None:
     """Take away the staged rows that say nothing new, and the stored ones that the rest replace:
     into the past of their table, where it has one."""
     same = _same(table, stage)
@@ -383,12 +426,18 @@ def _clear_for_upsert(connection: Connection, stage: str, table: Table) -> None:
     if past := PAST_OF.get(table.name):
         # Replaced at the moment from which the new row is known: else both are, or neither.
         at = f"(SELECT max({FIRST_SEEN.name}) FROM {stage})"
-        connection.execute(
+        moved = connection.execute(
             f"INSERT INTO {past.table.name} BY NAME "
             f"SELECT {names(table.column_names)}, {at} AS {past.table.time} "
-            f"FROM {table.name} t WHERE {replaced}"
-        )
-    connection.execute(f"DELETE FROM {table.name} t WHERE {replaced}")
+            f"FROM {table.name} t WHERE {replaced} RETURNING {past.table.time}"
+        ).fetchall()
+        changes.touched(past.table.name, {at.date() for (at,) in moved})
+    gone = f"DELETE FROM {table.name} t WHERE {replaced}"
+    if table.time and table.time not in table.key:  # the new row may be of another day
+        days = connection.execute(f'{gone} RETURNING "{table.time}"').fetchall()
+        changes.touched(table.name, {at.date() for (at,) in days})
+    else:
+        connection.execute(gone)
 
 
 def _equal(connection: Connection, rows: str, others: str) -> bool:

@@ -6,6 +6,7 @@ A source that was wrong before, and is right now, is believed a day later: then 
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import date
 
 from crypto_pipeline.tables import RejectedRow, Row
 from crypto_pipeline.warehouse.sql import Connection, literal, names
@@ -21,10 +22,12 @@ SHOWN = 5
 class Heard:
     """What the witness says of staged rows.
 
-    refused: rows taken away, by endpoint. unusual: the others that changed much, in words.
+    refused: rows taken away, by endpoint; refused_on: the days of their rejects. unusual: the
+    others that changed much, in words.
     """
 
     refused: Mapping[str, int] = field(default_factory=dict)
+    refused_on: set[date] = field(default_factory=set)
     unusual: str | None = None
 
 
@@ -51,30 +54,36 @@ def hear(connection: Connection, model: type[Row], stage: str) -> Heard:
         "SELECT *, greatest(new / old, old / new) AS factor FROM change "
         f"WHERE new > 0 AND old > 0 AND greatest(new / old, old / new) > sqrt(most)"
     )
-    return Heard(_refuse(connection, model, stage), _unusual(connection))
+    return Heard(*_refuse(connection, model, stage), _unusual(connection))
 
 
-def _refuse(connection: Connection, model: type[Row], stage: str) -> dict[str, int]:
-    """Move the rows with a change that cannot be to rejected_rows."""
+def _refuse(
+    connection: Connection, model: type[Row], stage: str
+) -> tuple[dict[str, int], set[date]]:
+    """Move the rows with a change that cannot be to rejected_rows; how many by endpoint, and on
+    which days."""
     table = model.table
     source, at = table.filled_by("source")[0], table.filled_by("observed_at")[0]
     refused = f"{stage} s JOIN stage_changes c ON s.rowid = c.place AND c.factor > c.most"
     counted = connection.execute(
         f"SELECT _endpoint, count(DISTINCT place) FROM {refused} GROUP BY 1"
     ).fetchall()
+    days = set[date]()
     if counted:
         columns = ("endpoint", "source", "feeds", "field", "reason", "record", "rejected_at")
-        connection.execute(
+        written = connection.execute(
             f"INSERT INTO {RejectedRow.table.name} ({names((*columns, 'collection_id'))}) "
             f'SELECT _endpoint, s."{source}", {literal(table.name)}, c.name, '
             "format('{}: {:g}, and {:g} within the day before it', c.name, c.new, c.old), "
-            f'left(to_json(s)::VARCHAR, 2000), s."{at}", s.collection_id FROM {refused}'
-        )
+            f'left(to_json(s)::VARCHAR, 2000), s."{at}", s.collection_id FROM {refused} '
+            "RETURNING rejected_at"
+        ).fetchall()
+        days = {at.date() for (at,) in written}
         connection.execute(
             f"DELETE FROM {stage} WHERE rowid IN "
             "(SELECT place FROM stage_changes WHERE factor > most)"
         )
-    return dict(counted)
+    return dict(counted), days
 
 
 def _unusual(connection: Connection) -> str | None:
