@@ -170,6 +170,7 @@ cli            crypto-pipeline, for people
   collect      collect
   sources      sources, and their budget
   try_source   try
+  answers      answers and rebuild
   worker       status, stats, schedules, health, start, stop
   dev          dev: the UI, the daemon and the code servers
   home         where Dagster keeps its history then

@@ -7,12 +7,14 @@ Must not know: what an answer means, how packed bodies are stored.
 
 import json
 import logging
+import shutil
 import sqlite3
 from collections.abc import Iterable
 from contextlib import ExitStack
 from datetime import datetime
+from pathlib import Path
 
-from crypto_pipeline import settings
+from crypto_pipeline import files, settings
 from crypto_pipeline.collection.exchange import Answer
 from crypto_pipeline.collection.kept_answers import (
     DELTAS,
@@ -26,7 +28,7 @@ from crypto_pipeline.collection.kept_answers import (
     beside,
 )
 from crypto_pipeline.sources.spec import Ask, Endpoint
-from crypto_pipeline.warehouse import Warehouse, WarehouseError
+from crypto_pipeline.warehouse import Unavailable, Warehouse, WarehouseError
 
 log = logging.getLogger(__name__)
 
@@ -128,6 +130,7 @@ class Keeper:
     def _open(self) -> sqlite3.Connection:
         if self._connection is None:
             assert self._kept is not None  # noqa: S101  (asked of before)
+            _require_room(self._kept.file.parent)
             self._connection = self._closing.enter_context(self._kept.open())
         return self._connection
 
@@ -136,6 +139,14 @@ class Keeper:
         words = str(problem) if str(file) in str(problem) else f"{file}: {problem}"
         self.problem = f"the answers of this collection are not kept: {words}"
         log.warning("%s", self.problem)
+
+
+def _require_room(folder: Path) -> None:
+    """Raises Unavailable where the disk is nearly full: what is left of it is for rows."""
+    files.private_folder(folder)
+    free = shutil.disk_usage(folder).free
+    if free < settings.least_free_bytes():
+        raise Unavailable(f"{folder}: {free / 2**30:.1f} GiB are free, and they are left for rows")
 
 
 def keeper_of(warehouse: Warehouse) -> Keeper:

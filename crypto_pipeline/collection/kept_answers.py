@@ -49,14 +49,15 @@ CREATE TABLE asks (
     number INTEGER PRIMARY KEY, endpoint TEXT NOT NULL, each TEXT NOT NULL, fixed TEXT NOT NULL,
     base INTEGER, deltas INTEGER NOT NULL DEFAULT 0, UNIQUE (endpoint, each, fixed));
 CREATE TABLE bodies (
-    number INTEGER PRIMARY KEY, address BLOB NOT NULL UNIQUE, content_type TEXT NOT NULL,
-    size INTEGER NOT NULL, base INTEGER, packed BLOB NOT NULL);
+    number INTEGER PRIMARY KEY AUTOINCREMENT, address BLOB NOT NULL UNIQUE,
+    content_type TEXT NOT NULL, size INTEGER NOT NULL, base INTEGER, packed BLOB NOT NULL);
 CREATE TABLE answers (
     collection INTEGER NOT NULL, place INTEGER NOT NULL, ask INTEGER NOT NULL,
     body INTEGER NOT NULL, received_at INTEGER NOT NULL, troubled INTEGER NOT NULL,
     PRIMARY KEY (collection, place)) WITHOUT ROWID;
 """
-"""Times are microseconds since 1970. place: the order in which the answers were read."""
+"""Times are microseconds since 1970. place: the order in which the answers were read. The number of
+a body is never used again: somebody may be packing another against it."""
 
 _UNUSED = (
     "DELETE FROM collections WHERE number NOT IN (SELECT collection FROM answers)",
@@ -266,8 +267,10 @@ class KeptAnswers:
             if _used_bytes(connection) > self._keeping.most_bytes:
                 self._make_room(connection)
 
-    def _make_room(self, connection: sqlite3.Connection) -> None:
-        """Give up the oldest answers, those without trouble first, until there is some room."""
+    def _make_room(self, connection: sqlite3.Connection) -> int:
+        """Give up the oldest answers, those without trouble first, until there is some room;
+        returns how many."""
+        dropped = 0
         enough = self._keeping.most_bytes * (1 - ROOM_MADE)
         for troubled in (0, 1):
             while _used_bytes(connection) > enough:
@@ -279,10 +282,11 @@ class KeptAnswers:
                 if not found:
                     break
                 some = found[: max(1, round(len(found) * ROOM_MADE))]
-                connection.executemany(
+                dropped += connection.executemany(
                     f"DELETE FROM answers WHERE collection = ? AND troubled = {troubled}", some
-                )
+                ).rowcount
                 _drop_unused(connection)
+        return dropped
 
     def drop(self, at: datetime) -> int:
         """Drop what is older than it is kept, and give the room back; returns how many answers.
@@ -306,9 +310,9 @@ class KeptAnswers:
                 ).rowcount
             _drop_unused(connection)
             if _used_bytes(connection) > self._keeping.most_bytes:
-                self._make_room(connection)
+                dropped += self._make_room(connection)
         with self.open() as connection:
-            connection.execute("PRAGMA incremental_vacuum").fetchall()
+            connection.executescript("PRAGMA incremental_vacuum")  # execute() takes one step of it
             connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
         return dropped
 
@@ -376,10 +380,13 @@ class _Bodies:
         """A body and its content type; None for one that is not what was written."""
         from crypto_pipeline.collection import deltas  # noqa: PLC0415  (only who reads one pays)
 
-        address, content_type, size, base, packed = self._connection.execute(
+        found = self._connection.execute(
             "SELECT address, content_type, size, base, packed FROM bodies WHERE number = ?",
             (number,),
         ).fetchone()
+        if found is None:
+            return None, ""
+        address, content_type, size, base, packed = found
         try:
             against = None if base is None else self._base(ask, base)
             body = deltas.unpacked(packed, size, against)
