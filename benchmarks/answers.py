@@ -20,7 +20,7 @@ from crypto_pipeline.collection.keeper import Keeper
 from crypto_pipeline.collection.kept_answers import Amount, Brought, KeptAnswers, beside
 from crypto_pipeline.collection.rebuild import rebuild
 from crypto_pipeline.sources import ENDPOINTS
-from crypto_pipeline.sources.spec import Ask, Endpoint
+from crypto_pipeline.sources.spec import GAP_S, Ask, Endpoint
 from crypto_pipeline.tables import DATA, Row
 from crypto_pipeline.warehouse import Warehouse
 from crypto_pipeline_tests.upstream import RECORDINGS, Received, Reply, Samples, Upstream
@@ -31,7 +31,7 @@ MOVED = 0.6
 BY = 0.001
 """By how much, of themselves: the deviation of the changes."""
 
-A_TABLE = 8
+A_TABLE = 6
 """Endpoints of each table in the collections that are rebuilt."""
 
 COINS = ("BTC", "ETH")
@@ -132,13 +132,13 @@ class Moving:
 
 
 def some_endpoints() -> dict[type[Row], list[Endpoint]]:
-    """Some endpoints of every table that are a request or two, of a host each, by table."""
+    """Some endpoints of every table: a request or two each, of hosts that want no long pauses."""
     found: dict[type[Row], list[Endpoint]] = defaultdict(list)
     hosts: set[str] = set()
     for endpoint in ENDPOINTS.values():
         host = endpoint.url.split("/")[2]
         some = found[endpoint.model]
-        few = len(endpoint.asks(COINS)) <= len(COINS)
+        few = len(endpoint.asks(COINS)) <= len(COINS) and endpoint.source.gap <= GAP_S
         if few and not endpoint.key and host not in hosts and len(some) < A_TABLE:
             some.append(endpoint)
             hosts.add(host)
