@@ -31,7 +31,7 @@ MOVED = 0.6
 BY = 0.001
 """By how much, of themselves: the deviation of the changes."""
 
-A_TABLE = 6
+A_TABLE = 3
 """Endpoints of each table in the collections that are rebuilt."""
 
 COINS = ("BTC", "ETH")

@@ -121,7 +121,7 @@ collection     one collection, from the plan to the batch that is written
   quotas       what a source allows in a day and a month, and what was used of it
   interrupts   Ctrl-C held back until what was answered is kept
   deltas       bodies packed with zstd, against one another
-  kept_answers the file of the bodies that collections used
+  kept_answers  the file of the bodies that collections used
   keeper       packs bodies as they come, and keeps them
   crawler      requests in threads, answers in one place, and the wall around each endpoint
   threads      the threads that send, and which answer is read next

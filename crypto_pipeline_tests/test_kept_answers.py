@@ -4,13 +4,13 @@ import json
 import random
 import shutil
 import signal
-import sqlite3
 import subprocess
 import sys
 import textwrap
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -351,64 +351,66 @@ def test_nothing_is_kept_when_that_is_set(
     assert maintenance.prune_answers(warehouse, NOW) == "no answers are kept"
 
 
-def _damage(kept: KeptAnswers, monkeypatch: pytest.MonkeyPatch) -> None:
+@contextmanager
+def damaged(kept: KeptAnswers) -> Iterator[None]:
     kept.file.write_bytes(b"this is no database" * 1000)
+    yield
 
 
-def _later(kept: KeptAnswers, monkeypatch: pytest.MonkeyPatch) -> None:
+@contextmanager
+def later(kept: KeptAnswers) -> Iterator[None]:
     with kept.open() as connection:
         connection.execute("PRAGMA user_version = 99")
+    yield
 
 
-def _folder(kept: KeptAnswers, monkeypatch: pytest.MonkeyPatch) -> None:
+@contextmanager
+def folder(kept: KeptAnswers) -> Iterator[None]:
     kept.file.mkdir()
+    yield
+    kept.file.rmdir()
 
 
-def _full(kept: KeptAnswers, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("CRYPTO_PIPELINE_LEAST_FREE_GB", "999999999")
+@contextmanager
+def full(kept: KeptAnswers) -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("CRYPTO_PIPELINE_LEAST_FREE_GB", "999999999")
+        yield
 
 
-def _held(kept: KeptAnswers, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(kept_answers, "WAIT_S", 0.1)
-    with kept.open():
-        pass
-    holder = sqlite3.connect(kept.file)
-    holder.execute("BEGIN IMMEDIATE")
-    monkeypatch.setattr(kept_answers, "_holder", holder, raising=False)  # until the test is over
+@contextmanager
+def held(kept: KeptAnswers) -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch, kept.open() as connection:
+        patch.setattr(kept_answers, "WAIT_S", 0.1)
+        connection.execute("BEGIN IMMEDIATE")
+        yield
 
 
 @pytest.mark.parametrize(
     ("wrong", "words"),
     [
-        (_damage, "is damaged: file is not a database. Move it away"),
-        (_later, "has layout 99"),
-        (_folder, "unable to open database file"),
-        (_full, "are left for rows"),
-        (_held, "is held by another program"),
+        (damaged, "is damaged: file is not a database. Move it away"),
+        (later, "has layout 99"),
+        (folder, "unable to open database file"),
+        (full, "are left for rows"),
+        (held, "is held by another program"),
     ],
 )
 def test_what_is_wrong_is_named_and_costs_no_row(
-    wrong: Any,
+    wrong: Callable[[KeptAnswers], AbstractContextManager[None]],
     words: str,
     warehouse: Warehouse,
     upstream: Upstream,
-    monkeypatch: pytest.MonkeyPatch,
     tmp_path: Path,
 ) -> None:
     kept = of(warehouse)
-    with monkeypatch.context() as patch:
-        wrong(kept, patch)
+    with wrong(kept):
         done = run(warehouse, source("good"))
-        assert words in (done.unkept or "")
-        assert str(kept.file.parent) in (done.unkept or "")
-        assert count(warehouse, "market_prices") == 2
-        patch.delenv("CRYPTO_PIPELINE_LEAST_FREE_GB", raising=False)
-        found = alerts.check(warehouse, None, tmp_path, collecting=False)
-        assert [(a.kind, a.message) for a in found.opened] == [("unkept_answers", done.unkept)]
-        if holder := getattr(kept_answers, "_holder", None):
-            holder.close()
-    if kept.file.is_dir():
-        kept.file.rmdir()
+    assert words in (done.unkept or "")
+    assert str(kept.file.parent) in (done.unkept or "")
+    assert count(warehouse, "market_prices") == 2
+    found = alerts.check(warehouse, None, tmp_path, collecting=False)
+    assert [(a.kind, a.message) for a in found.opened] == [("unkept_answers", done.unkept)]
     for file in kept.file.parent.glob("*.answers"):
         file.unlink()
     assert run(warehouse, source("good"), name="c2").unkept is None
@@ -447,8 +449,7 @@ def test_a_flipped_byte_is_found(kept: KeptAnswers) -> None:
 
 def test_errors_are_told_as_what_is_wrong_with_the_file(kept: KeptAnswers) -> None:
     write(kept, "c1", body(1))
-    _later(kept, pytest.MonkeyPatch())
-    with pytest.raises(TooNew, match="update crypto_pipeline"):
+    with later(kept), pytest.raises(TooNew, match="update crypto_pipeline"):
         kept.summary()
     kept.file.write_bytes(b"nothing of it" * 1000)
     with pytest.raises(Damaged, match="Move it away"):

@@ -65,9 +65,7 @@ def collect(
                         endpoints, memory, collection.id, force=force, progress=progress,
                         limits=limits, interrupted=stop, keeper=keeper,
                     )  # fmt: skip
-                    kept = _keep(collection, memory, warehouse, tables, stop)
-                    keeper.keep(collection.id, collection.started_at, kept, _brought(collection))
-                    collection.unkept = keeper.problem
+                    _keep(collection, memory, warehouse, tables, stop, keeper)
         finally:
             collection.unlogged = log_file.write(collection, warehouse, form)
     if stop.signal:
@@ -114,9 +112,10 @@ def _keep(
     warehouse: Warehouse,
     tables: Sequence[str],
     interrupted: Callable[[], bool],
-) -> frozenset[str] | None:
+    keeper: Keeper,
+) -> None:
     """Write what a collection brought, without the coins that a user does not want by all that is
-    known of their ranks; gives those that are wanted, None for all."""
+    known of their ranks; then keep the answers it came from."""
     universe.learn_ranks(memory.ranks, collection.results)
     wanted = universe.inside(settings.universe(), memory.ranks)
     universe.leave_out(collection.results, wanted)
@@ -126,7 +125,8 @@ def _keep(
         collection.receipt = warehouse.write(batch, interrupted)
     finally:
         warehouse.note(memory)  # who was asked counts, whatever became of the answers
-    return wanted
+    keeper.keep(collection.id, collection.started_at, wanted, _brought(collection))
+    collection.unkept = keeper.problem
 
 
 def _brought(collection: Collection) -> list[Brought]:
