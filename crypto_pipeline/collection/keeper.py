@@ -28,7 +28,7 @@ from crypto_pipeline.collection.kept_answers import (
     beside,
 )
 from crypto_pipeline.sources.spec import Ask, Endpoint
-from crypto_pipeline.warehouse import Unavailable, Warehouse, WarehouseError
+from crypto_pipeline.warehouse import Unavailable, Warehouse
 
 log = logging.getLogger(__name__)
 
@@ -82,7 +82,7 @@ class Keeper:
                     coins = self._pack(UNIVERSE, text, "", started_at)
                 if self.problem is None:
                     self._kept.write(collection_id, started_at, coins, found)
-            except (WarehouseError, sqlite3.Error, OSError) as problem:
+            except Exception as problem:  # the wall: rows are what matters
                 self._give_up(problem)
         if found or self.problem:
             self._kept.say_why_not(self.problem)
@@ -100,7 +100,7 @@ class Keeper:
                 self._known[address] = known
                 return known
             return Packed(question, at, address, content_type, known.size)
-        except (WarehouseError, sqlite3.Error, OSError, ValueError) as problem:
+        except Exception as problem:  # the wall: rows are what matters
             self._give_up(problem)
             return None
 
