@@ -264,13 +264,13 @@ WRITES = """
 
 def test_a_kill_at_any_moment_leaves_collections_whole(tmp_path: Path) -> None:
     kept = KeptAnswers(tmp_path / "x.answers", KEEPING)
-    for n in range(4):
+    for n in range(2):
         command = [sys.executable, "-c", textwrap.dedent(WRITES), str(kept.file)]
         place = Path(__file__).parents[1]
         with subprocess.Popen(command, stdout=subprocess.PIPE, cwd=place) as writer:
             assert writer.stdout
             assert writer.stdout.readline() == b"ready\n"
-            time.sleep(0.02 + 0.07 * n)
+            time.sleep(0.05 + 0.1 * n)
             writer.send_signal(signal.SIGKILL)
         found = bodies(kept)
         assert all(found[c] == [body(20 * int(c[1:]) + k, 30) for k in range(20)] for c in found)

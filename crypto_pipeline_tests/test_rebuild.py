@@ -66,7 +66,12 @@ def run(warehouse: Warehouse, name: str, *among: Endpoint) -> None:
 
 
 def everything(warehouse: Warehouse) -> dict[str, list[Any]]:
-    return {name: warehouse.query(f"SELECT x::VARCHAR FROM {name} x ORDER BY 1") for name in TABLES}
+    """Every row of every table, as text."""
+    with warehouse.connect(read_only=True) as connection:
+        return {
+            name: connection.execute(f"SELECT x::VARCHAR FROM {name} x ORDER BY 1").fetchall()
+            for name in TABLES
+        }
 
 
 def counts(report: Report) -> tuple[int, ...]:
@@ -94,7 +99,7 @@ def some() -> list[Endpoint]:
     found: list[Endpoint] = []
     for model in DATA:
         fitting = [e for e in ENDPOINTS.values() if e.model is model and not e.key]
-        found += [e for e in fitting if len(e.asks(("BTC", "ETH"))) < 3 and e.source.gap < 0.3][:6]
+        found += [e for e in fitting if len(e.asks(("BTC", "ETH"))) < 3 and e.source.gap < 0.3][:3]
     return found
 
 
@@ -106,7 +111,7 @@ def test_what_did_not_change_stays_bit_by_bit(
     endpoints = [*some(), source("alpha", row=strict)]
     with Upstream(SamplesToo({"alpha.example/prices": coins(1, 2, 3, 4)})) as server:
         monkeypatch.setenv("CRYPTO_PIPELINE_UPSTREAM", server.url)
-        for n in range(3):
+        for n in range(2):
             tables = [model.table.name for model in DATA]
             collect(tables, f"c{n}", warehouse=warehouse, among=endpoints, force=True)
     before = everything(warehouse)
@@ -117,7 +122,7 @@ def test_what_did_not_change_stays_bit_by_bit(
         assert counts(report)[0] == len(before[model.table.name]) > 0, model
         assert report.rebuilt.rejects_gone == report.rebuilt.rejects_new == 0, model
         assert (report.not_kept, report.damaged, report.faults) == ({}, [], {})
-        assert report.collections == 3
+        assert report.collections == 2
     assert everything(warehouse) == before
 
 
