@@ -447,6 +447,13 @@ def test_a_flipped_byte_is_found(kept: KeptAnswers) -> None:
     assert bodies(kept) == {"c0": [noise(0, 1000)], "c1": [None], "c2": [noise(2, 1000)]}
 
 
+def test_without_the_coins_that_were_kept_nothing_is_read_again(kept: KeptAnswers) -> None:
+    write(kept, "c1", body(1), universe=frozenset({"BTC"}))
+    with kept.open() as connection:
+        connection.execute("UPDATE bodies SET packed = x'00' WHERE number = 2")
+    assert bodies(kept) == {"c1": [None]}
+
+
 def test_errors_are_told_as_what_is_wrong_with_the_file(kept: KeptAnswers) -> None:
     write(kept, "c1", body(1))
     with later(kept), pytest.raises(TooNew, match="update crypto_pipeline"):

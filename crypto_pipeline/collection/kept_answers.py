@@ -13,7 +13,7 @@ import os
 import sqlite3
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from pathlib import Path
@@ -344,10 +344,13 @@ class KeptAnswers:
                     KeptAnswer(Question(*question), *bodies.of(ask, body), _moment(received))
                     for ask, *question, body, received in rows
                 ]
+                coins = bodies.of(0, universe)[0] if universe else b"null"
+                if coins is None:  # without them nobody knows which rows were kept
+                    answers = [replace(answer, body=None) for answer in answers]
+                wanted = json.loads(coins or b"null")
+                wanted = None if wanted is None else frozenset(wanted)
                 if answers:
-                    kept = bodies.of(0, universe)[0] if universe else None
-                    coins = frozenset(json.loads(kept)) if kept else None
-                    yield KeptCollection(collection_id, _moment(started_at), coins, answers)
+                    yield KeptCollection(collection_id, _moment(started_at), wanted, answers)
 
     def summary(self) -> Summary:
         """What is in the file; nothing where there is none."""
