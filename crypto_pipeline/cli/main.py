@@ -13,7 +13,7 @@ from functools import partial
 from pathlib import Path
 
 from crypto_pipeline import env_file, settings
-from crypto_pipeline.cli import collect, dev, sources, try_source, worker
+from crypto_pipeline.cli import answers, collect, dev, sources, try_source, worker
 from crypto_pipeline.cli.console import err, shown
 from crypto_pipeline.cli.home import set_dagster_home
 from crypto_pipeline.groups import BOTH, COLLECTION_JOBS
@@ -95,6 +95,14 @@ def _answering(command: Callable[..., Parser]) -> Iterator[Parser]:
         help="what the default schedule asks and downloads a day; exit code 1 when that is more "
         "than a source allows, or than a day may cost",
     )  # fmt: skip
+    yield added
+    yield command("answers", answers.run, "What is kept of the answers that came, and its size.")
+    added = command(
+        "rebuild",
+        answers.run_rebuild,
+        "Read kept answers again, and bring a table's rows to what they say now.",
+    )
+    answers.add_arguments(added)
     yield added
     added = command(
         "try",

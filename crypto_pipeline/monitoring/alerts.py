@@ -17,6 +17,7 @@ from typing import Self
 from pydantic import TypeAdapter
 
 from crypto_pipeline import clock, settings
+from crypto_pipeline.collection.kept_answers import KeptAnswers, beside
 from crypto_pipeline.sources import ENDPOINTS
 from crypto_pipeline.sources.spec import Endpoint
 from crypto_pipeline.tables import Alert, Row, SourceHealth, SystemMetrics
@@ -282,7 +283,8 @@ def notify(urls: Sequence[str], lines: Sequence[str], *, critical: bool) -> bool
 
 
 def _beside_the_file(warehouse: Warehouse, trouble: WarehouseError | None) -> Iterator[Wrong]:
-    """What can be said beside the file, whatever trouble that gave: of the spool and the disk."""
+    """What can be said beside the file, whatever trouble that gave: of the spool,
+    the kept answers and the disk."""
     waiting = warehouse.waiting()
     since = _written_at(waiting[0]) if waiting else None
     if since and datetime.now(UTC) - since > SPOOL_PATIENCE:
@@ -297,6 +299,10 @@ def _beside_the_file(warehouse: Warehouse, trouble: WarehouseError | None) -> It
     for collection in warehouse.put_aside():
         message = "it cannot be read and is not in the database: remove it when nobody needs it"
         yield Wrong("waiting_spool", str(collection), "warning", message)
+    if (keeping := settings.keeping()) and (
+        why := (kept := KeptAnswers(beside(warehouse.path), keeping)).why_not
+    ):
+        yield Wrong("unkept_answers", str(kept.file), "warning", why)
     if _written_at(warehouse.path.parent):
         free = shutil.disk_usage(warehouse.path.parent).free
         if free < settings.least_free_bytes():

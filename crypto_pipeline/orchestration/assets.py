@@ -182,6 +182,8 @@ def _log(context: dg.AssetExecutionContext, collection: Collection) -> None:
         context.log.warning(str(collection.receipt.problem))
     if collection.unlogged:
         context.log.warning(collection.unlogged)
+    if collection.unkept:
+        context.log.warning(collection.unkept)
     if collection.receipt.drained:
         context.log.info(f"{collection.receipt.drained} collections left the spool")
     troubled = [r for r in collection.asked if not r.good]
