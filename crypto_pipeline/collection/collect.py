@@ -114,6 +114,7 @@ def _keep(
     universe.leave_out(collection.results, universe.inside(settings.universe(), memory.ranks))
     agree = any(TABLES[name].table.computed_from for name in tables)
     batch = records.batch(collection, memory, agree=agree)
+    collection.health = memory.health
     try:
         collection.receipt = warehouse.write(batch, interrupted)
     finally:
