@@ -152,6 +152,7 @@ monitoring     what the worker does and did
   status       status, stats, schedules, health
 event_log      the name by which dagster.yaml asks for small pages
 orchestration  what Dagster runs
+  inputs       the tables as inputs of assets of a user's own
   resources    the warehouse, as steps get it
   lineage      the kinds of sources as external assets, and how each kind is
   assets       the tables as Dagster assets, and the step that collects them

@@ -103,6 +103,22 @@ def _is_no_remark_on_outputs(record: logging.LogRecord) -> bool:
     return "did not yield or return expected outputs" not in record.getMessage()
 
 
+def time_window_of(context: dg.InputContext) -> tuple[datetime, datetime] | None:
+    """From when on and before when an input is asked for: by its own asset's partitions where that
+    has any, else by those of the run; None where neither is partitioned by time."""
+    if context.has_asset_partitions:
+        window = context.asset_partitions_time_window
+        return window.start, window.end
+    step = context.step_context
+    if not (step.has_partition_key or step.has_partition_key_range):
+        return None
+    try:
+        window = step.partition_time_window
+    except dg.DagsterInvariantViolationError:  # partitioned, and not by time
+        return None
+    return window.start, window.end
+
+
 # A snapshot
 
 

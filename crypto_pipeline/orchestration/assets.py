@@ -18,7 +18,7 @@ from crypto_pipeline.collection.interrupts import Interrupted
 from crypto_pipeline.collection.results import Collection, Progress, Result, skip_counts
 from crypto_pipeline.groups import BOTH, CollectionType
 from crypto_pipeline.monitoring.dagster_instance import run_id_of, without_remark_on_outputs
-from crypto_pipeline.orchestration import lineage
+from crypto_pipeline.orchestration import inputs, lineage
 from crypto_pipeline.orchestration.resources import WarehouseResource
 from crypto_pipeline.tables import DATA, CachedMarketData, Row, of_group, origins
 from crypto_pipeline.text import cell
@@ -67,7 +67,7 @@ def spec(model: type[Row]) -> dg.AssetSpec:
                 f"```sql\nSELECT {columns} FROM {table.name} {newest}LIMIT 10\n```"
             ),
         },
-    )
+    ).with_io_manager_key(inputs.KEY)
 
 
 def column_schema(model: type[Row]) -> dg.TableSchema:
