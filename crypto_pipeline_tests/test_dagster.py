@@ -186,6 +186,9 @@ def test_a_green_run_names_what_got_nothing(
     ]
     (about,) = [o for o in observed if o.asset_key == dg.AssetKey("gas_prices")]
     assert about.metadata["not_materialized"].value == words
+    idle = materialize(instance)
+    assert idle.success
+    assert checks(idle) == {}  # it stays failed
 
 
 def test_a_run_fails_when_nothing_could_be_collected(

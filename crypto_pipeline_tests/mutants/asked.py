@@ -39,6 +39,7 @@ TESTS: dict[str, tuple[str, ...]] = {
     "warehouse/agreed_past": ("agreed_past",),
     "warehouse/pegs": ("agreed_past",),
     "warehouse/fiat_view": ("fiat",),
+    "collection/freshness": ("freshness", "alert_bounds"),
     "collection/extract": ("extract", "rows", "sense"),
     "collection/rows": ("rows", "extract"),
     "collection/repeats": ("repeats", "extract"),
