@@ -101,6 +101,28 @@ def test_a_partition_gets_the_rows_of_its_day(published: Path) -> None:
     assert len(given({"columns": ["symbol"]}, partition_key="2026-11-20")) == 0
 
 
+@pytest.mark.parametrize(
+    "days", [None, dg.StaticPartitionsDefinition(["2026-11-23"])], ids=["none", "not by time"]
+)
+def test_an_asset_without_days_of_its_own_gets_all(
+    published: Path, days: dg.PartitionsDefinition[str] | None
+) -> None:
+    """In a run that has a partition as well: for another asset's sake, or of another sort."""
+    got = []
+
+    @dg.asset(partitions_def=days)
+    def mine(market_prices: pd.DataFrame) -> None:
+        got.append(market_prices)
+
+    @dg.asset(partitions_def=DAYS)
+    def daily() -> None: ...
+
+    made: list[dg.AssetSpec | dg.AssetsDefinition] = [*published_tables("market_prices"), mine]
+    made += [] if days else [daily]
+    dg.materialize(made, resources={KEY: Published()}, partition_key="2026-11-23")
+    assert prices(got[0]) == [1, 2, 3, 4, 5]
+
+
 def test_a_view_is_an_input_too(published: Path) -> None:
     assert set(given(table="gas_by_hour").columns) >= {"blockchain"}
 
@@ -166,7 +188,11 @@ def test_an_asset_beside_the_tables_in_our_own_definitions_gets_them(published: 
 EXAMPLE = docs.ROOT / "examples" / "own_assets"
 
 
-def test_the_example_makes_its_assets(published: Path, tmp_path: Path) -> None:
+def test_the_example_makes_its_assets(
+    published: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DAGSTER_DISABLE_TELEMETRY", "yes")
+
     def materialize(*arguments: str) -> None:
         command = (
             *(sys.executable, "-m", "dagster", "asset", "materialize"),
@@ -176,8 +202,7 @@ def test_the_example_makes_its_assets(published: Path, tmp_path: Path) -> None:
         assert done.returncode == 0, done.stdout + done.stderr
 
     for _ in range(2):
-        materialize("--select", "price_ranges", "--partition", "2026-11-23")
-    materialize("--select", "cheapest_gas")
+        materialize("--select", "price_ranges,cheapest_gas", "--partition", "2026-11-23")
     with duckdb.connect(str(tmp_path / "own_assets.duckdb"), read_only=True) as own:
         ranges = own.execute("SELECT day::VARCHAR, symbol, low, high, sources FROM price_ranges")
         assert sorted(ranges.fetchall()) == [
