@@ -65,7 +65,7 @@ def _sources_in(module: ModuleType) -> Iterator[Source]:
 
 
 def kinds_of(modules: Iterable[ModuleType]) -> tuple[Kind, ...]:
-    """The modules that declare sources. One that several have is of the first of them's kind."""
+    """A kind for each module that declares sources; one that several have is of the first's."""
     taken: set[str] = set()
     kinds = []
     for module in modules:
