@@ -118,6 +118,7 @@ collection     one collection, from the plan to the batch that is written
   collect      the order of the steps: begin here
   plan         who may be asked now, and why the others may not
   backoff      when an endpoint may be asked: due, resting, told to wait
+  freshness    from what age a table is old
   quotas       what a source allows in a day and a month, and what was used of it
   interrupts   Ctrl-C held back until what was answered is kept
   deltas       bodies packed with zstd, against one another
@@ -158,7 +159,9 @@ monitoring     what the worker does and did
   status       status, stats, schedules, health
 event_log      the name by which dagster.yaml asks for small pages
 orchestration  what Dagster runs
+  inputs       the tables as inputs of assets of a user's own
   resources    the warehouse, as steps get it
+  lineage      the kinds of sources as external assets, and how each kind is
   assets       the tables as Dagster assets, and the step that collects them
   schedules    jobs, the two schedules, and the sensor that starts the first collection
   sensors      run records and alerts on their beat, and the spool drained

@@ -33,7 +33,7 @@ RECENT = """
     WHERE timestamp > now() - INTERVAL 1 HOUR GROUP BY source
 """
 QUERIES = (
-    "SELECT symbol, price_usd, timestamp, source FROM market_prices ORDER BY timestamp DESC LIMIT 9",
+    "SELECT symbol, price_usd, source FROM market_prices ORDER BY timestamp DESC LIMIT 9",
     "SELECT symbol, price_usd, sources FROM cached_market_data ORDER BY symbol LIMIT 10",
     RECENT,
     "SELECT * FROM agreed_prices WHERE symbol = 'C7' ORDER BY timestamp DESC LIMIT 5",

@@ -121,6 +121,7 @@ def _keep(
     universe.leave_out(collection.results, wanted)
     agree = any(TABLES[name].table.computed_from for name in tables)
     batch = records.batch(collection, memory, agree=agree)
+    collection.health = memory.health
     try:
         collection.receipt = warehouse.write(batch, interrupted)
     finally:

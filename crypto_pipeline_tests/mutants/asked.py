@@ -44,6 +44,7 @@ TESTS: dict[str, tuple[str, ...]] = {
     "collection/kept_answers": ("kept_answers",),
     "collection/keeper": ("kept_answers",),
     "collection/rebuild": ("rebuild",),
+    "collection/freshness": ("freshness", "alert_bounds"),
     "collection/extract": ("extract", "rows", "sense"),
     "collection/rows": ("rows", "extract"),
     "collection/repeats": ("repeats", "extract"),
