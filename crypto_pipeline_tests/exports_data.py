@@ -31,8 +31,9 @@ def market() -> Iterator[duckdb.DuckDBPyConnection]:
 
 
 def close_of(symbol: str, hour: int) -> float:
-    """Prices that rise and fall, each day another way."""
-    return COINS[symbol] * (1 + 0.05 * sin(hour / 7) + 0.0005 * hour)
+    """Prices that rise and fall, each coin's on a beat of its own."""
+    beat = 7.0 + list(COINS).index(symbol)
+    return COINS[symbol] * (1 + 0.05 * sin(hour / beat) + 0.0005 * hour)
 
 
 def agreed(symbol: str, hour: int, **about: Any) -> dict[str, Any]:
