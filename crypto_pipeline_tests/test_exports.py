@@ -19,9 +19,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from crypto_pipeline.cli import export as command
+from crypto_pipeline.cli.main import main
+from crypto_pipeline.exports import history
 from crypto_pipeline.exports.errors import ExportError
 from crypto_pipeline.exports.history import COLUMNS, HISTORY, POINT_IN_TIME, Wanted, prepare
 from crypto_pipeline.exports.make import FORMATS, export
+from crypto_pipeline.warehouse import configured
 from crypto_pipeline_tests.exports_data import (
     AS_OF,
     HOUR,
@@ -38,6 +41,9 @@ from crypto_pipeline_tests.exports_data import (
     traded,
     usual,
 )
+from crypto_pipeline_tests.test_cli import call
+from crypto_pipeline_tests.test_warehouse import batch
+from crypto_pipeline_tests.test_warehouse import candle as candle_of_alpha
 
 WANTED = Wanted("1h", AS_OF, symbols=("BTC",))
 MINUTE = timedelta(minutes=1)
@@ -123,6 +129,16 @@ def test_since_and_until_are_of_whole_candles(connection: Connection) -> None:
         START + 2 * HOUR,
         START + 3 * HOUR,
     ]
+
+
+def test_coins_are_made_in_parts_that_come_to_the_same(
+    full: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    everything = replace(WANTED, symbols=())
+    at_once = rows(full, everything)
+    monkeypatch.setattr(history, "AT_ONCE", HOURS * 2)
+    assert rows(full, everything) == at_once
+    assert [row["symbol"] for row in at_once[::HOURS]] == ["BTC", "ETH", "SHIB"]
 
 
 # What was known
@@ -463,3 +479,43 @@ def test_an_export_that_fails_leaves_the_one_before(
 
 def test_the_command_knows_the_formats() -> None:
     assert tuple(FORMATS) == command.FORMATS
+
+
+def test_the_command_exports_what_is_published(
+    place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CRYPTO_PIPELINE_PARQUET", str(place / "parquet"))
+    warehouse = configured()
+    assert call("export", "csv", str(place / "none"), code=1).startswith("nothing is published")
+    opened = [candle_of_alpha(minute) for minute in range(0, 60, 5)]
+    assert warehouse.write(batch("c1", *opened)).problem is None
+    asked = ["export", "parquet", str(place / "out"), "--provider", "alpha", "--interval", "5m"]
+    said = json.loads(call(*asked, "--symbols", "btc", "--until", "2026-11-23T12:30", "--json"))
+    assert (said["candles"], said["symbols"]) == (6, ["BTC"])
+    assert said["last"] == "2026-11-23 12:25:00+00:00"
+    assert "12 candles of BTC, opened from 23 Nov 2026 12:00:00 UTC" in call(*asked)
+    with duckdb.connect() as connection:
+        file = f"'{place / 'out/candles.parquet'}'"
+        query = f"SELECT count(*), min(quote), max(close_at)::VARCHAR FROM {file}"
+        connection.execute("SET TimeZone = 'UTC'")
+        assert connection.execute(query).fetchall() == [(12, "USD", "2026-11-23 13:00:00+00")]
+    assert "provider 'beta' has no candles" in call(*asked[:4], "beta", code=1)
+    assert "no 5m candles of alpha" in call(*asked, "--as-of", "2026-11-23", code=1)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["xml", "out"], "invalid choice: 'xml'"),
+        (["csv", "out", "--since", "yesterday"], "'yesterday' is no time; write 2026-11-23"),
+        (["csv", "out", "--symbols", ","], "',' names no coin; write BTC,ETH"),
+        (["csv", "out", "--interval", "2h"], "invalid choice: '2h'"),
+    ],
+)
+def test_wrong_words_are_said_so(
+    arguments: list[str], words: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["export", *arguments])
+    assert ended.value.code == 2
+    assert words in capsys.readouterr().err

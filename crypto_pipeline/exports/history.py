@@ -5,7 +5,7 @@ beside a candle when its row was in the file by the candle's close, and never ea
 Must not know: any format.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -20,7 +20,13 @@ AGREED = "agreed"
 HISTORY = "exported_history"
 """The temporary table of what is exported, in the order of the columns."""
 
+_BARS = "exported_bars"
+
 DAY_S = 86_400
+
+AT_ONCE = 100_000
+"""So many candles are laid beside what was known at once, or one coin's: at 20 contracts a coin
+that is about 1 GB of memory, and all of a hundred coins were 11."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,17 +214,33 @@ def prepare(connection: Connection, wanted: Wanted) -> list[str]:
     Raises ExportError for a provider, symbol or interval without candles.
     """
     _check(connection, wanted)
-    connection.execute(f"CREATE OR REPLACE TEMP TABLE {HISTORY} AS {_select(wanted)}")
-    found = connection.execute(f"SELECT DISTINCT symbol FROM {HISTORY} ORDER BY 1").fetchall()
-    symbols = [str(row[0]) for row in found]
-    if missing := sorted(set(wanted.symbols) - set(symbols)):
+    connection.execute(f"CREATE OR REPLACE TEMP TABLE {_BARS} AS {_bars(wanted)}")
+    found = connection.execute(f"SELECT symbol, count(*) FROM {_BARS} GROUP BY ALL ORDER BY ALL")
+    candles = {str(symbol): int(count) for symbol, count in found.fetchall()}
+    if missing := sorted(set(wanted.symbols) - candles.keys()):
         raise ExportError(
             f"no {_said(wanted)} of {', '.join(missing)}: leave out what is not there, or choose "
             "another provider, interval or time"
         )
-    if not symbols:
+    if not candles:
         raise ExportError(f"no {_said(wanted)} at all: collect first, or choose another time")
-    return symbols
+    make = f"CREATE OR REPLACE TEMP TABLE {HISTORY} AS"
+    for part in _parts(candles):
+        connection.execute(f"{make} {_select(wanted, part)}")
+        make = f"INSERT INTO {HISTORY}"
+    connection.execute(f"DROP TABLE {_BARS}")
+    return list(candles)
+
+
+def _parts(candles: dict[str, int]) -> Iterator[list[str]]:
+    """The coins in parts that fit into memory, each with its number of candles; one at least."""
+    part: list[str] = []
+    for symbol in candles:
+        if part and sum(candles[other] for other in (*part, symbol)) > AT_ONCE:
+            yield part
+            part = []
+        part.append(symbol)
+    yield part
 
 
 def _said(wanted: Wanted) -> str:
@@ -251,11 +273,11 @@ def _check(connection: Connection, wanted: Wanted) -> None:
         raise ExportError(f"{wanted.provider} has candles of {there}, not of {wanted.interval}")
 
 
-def _select(wanted: Wanted) -> str:
-    """The SELECT of all columns, in the order of coin and time."""
-    parts = [f"bars AS MATERIALIZED ({_bars(wanted)})"]
+def _select(wanted: Wanted, coins: list[str]) -> str:
+    """The SELECT of all columns of some coins, in the order of coin and time."""
+    parts = [f"bars AS MATERIALIZED (FROM {_BARS} WHERE symbol IN {literals(coins)})"]
     for known in KNOWN:
-        parts += _at_closes(known)
+        parts += _at_closes(known, coins)
     columns = [c.name for c in COLUMNS]
     if wanted.provider is None:
         columns[columns.index("volume")] = (
@@ -294,7 +316,7 @@ def _bars(wanted: Wanted) -> str:
     )
 
 
-def _at_closes(known: Known) -> Sequence[str]:
+def _at_closes(known: Known, coins: list[str]) -> Sequence[str]:
     """What was known of it when the candles closed, as parts of a WITH.
 
     Of a voice the newest that was known counts, by its own time: one that came late, and is about a
@@ -302,12 +324,13 @@ def _at_closes(known: Known) -> Sequence[str]:
     """
     name, lasts = known.name, f"INTERVAL {known.hours} HOUR"
     one = "PARTITION BY subject, voice"
-    here = "''" if known.of_market else "symbol"
+    here, subjects = ("''", [""]) if known.of_market else ("symbol", coins)
     made = ", ".join(f"{sql} AS {column.name}" for column, sql in known.columns)
     rows = (
         f"SELECT *, max(timestamp) OVER ({one} ORDER BY known, timestamp "
         f"ROWS UNBOUNDED PRECEDING) AS newest FROM ({known.rows}) "
-        f"WHERE timestamp > (SELECT min(close_at) FROM bars) - {lasts} "
+        f"WHERE subject IN {literals(subjects)} "
+        f"AND timestamp > (SELECT min(close_at) FROM bars) - {lasts} "
         "AND known <= (SELECT max(close_at) FROM bars) "
         f"QUALIFY row_number() OVER ({one}, known ORDER BY timestamp DESC, value) = 1"
     )
