@@ -5,6 +5,7 @@ That freqtrade, nautilus_trader and qlib load them is held in a lane of its own:
 
 import csv
 import json
+import re
 import struct
 import sys
 from collections.abc import Callable, Iterator
@@ -18,6 +19,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from crypto_pipeline import docs
 from crypto_pipeline.cli import export as command
 from crypto_pipeline.cli.main import main
 from crypto_pipeline.exports import history
@@ -477,8 +479,10 @@ def test_an_export_that_fails_leaves_the_one_before(
 # The command
 
 
-def test_the_command_knows_the_formats() -> None:
+def test_the_command_and_its_page_know_the_formats_and_columns() -> None:
     assert tuple(FORMATS) == command.FORMATS
+    page = (docs.ROOT / "docs/exports.md").read_text(encoding="utf-8")
+    assert {c.name for c in COLUMNS} <= set(re.findall(r"\b[a-z_]+\b", page))
 
 
 def test_the_command_exports_what_is_published(
