@@ -4,19 +4,16 @@ import json
 from pathlib import Path
 
 from crypto_pipeline.exports.history import COLUMNS, HISTORY, Wanted
-from crypto_pipeline.warehouse.sql import Connection, literal
+from crypto_pipeline.warehouse.sql import Connection, copy_to, literal
 
 
 def write_csv(connection: Connection, wanted: Wanted, symbols: list[str], folder: Path) -> None:
     """candles.csv: a header, times in UTC, an empty field for NULL."""
-    file = folder / "candles.csv"
-    connection.execute(f"COPY {HISTORY} TO {literal(file)} (FORMAT csv, HEADER)")
+    copy_to(connection, HISTORY, folder / "candles.csv", "FORMAT csv, HEADER")
 
 
 def write_parquet(connection: Connection, wanted: Wanted, symbols: list[str], folder: Path) -> None:
     """candles.parquet: by coin and time, the units in the file's metadata."""
     units = json.dumps({c.name: c.unit for c in COLUMNS if c.unit})
-    connection.execute(
-        f"COPY {HISTORY} TO {literal(folder / 'candles.parquet')} "
-        f"(FORMAT parquet, COMPRESSION zstd, KV_METADATA {{units: {literal(units)}}})"
-    )
+    options = f"FORMAT parquet, COMPRESSION zstd, KV_METADATA {{units: {literal(units)}}}"
+    copy_to(connection, HISTORY, folder / "candles.parquet", options)

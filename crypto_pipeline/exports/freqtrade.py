@@ -11,7 +11,7 @@ Dates of funding and open interest are the moments at which they were known.
 from pathlib import Path
 
 from crypto_pipeline.exports.history import HISTORY, POINT_IN_TIME, Wanted
-from crypto_pipeline.warehouse.sql import Connection, literal, names
+from crypto_pipeline.warehouse.sql import Connection, copy_to, literal, names
 
 HOUR_S = 3600
 """freqtrade lets funding be paid at full hours."""
@@ -57,7 +57,5 @@ def _write_coin(
         rows = f"FROM {HISTORY} WHERE {of} AND ({where})"
         if not connection.execute(f"SELECT 1 {rows} LIMIT 1").fetchall():
             continue
-        connection.execute(
-            f"COPY (SELECT {columns} {rows} ORDER BY date) "
-            f"TO {literal(folder / f'{name}.parquet')} (FORMAT parquet, COMPRESSION zstd)"
-        )
+        ordered = f"(SELECT {columns} {rows} ORDER BY date)"
+        copy_to(connection, ordered, folder / f"{name}.parquet", "FORMAT parquet, COMPRESSION zstd")
