@@ -148,6 +148,16 @@ collection     one collection, from the plan to the batch that is written
   log_file     one line for each endpoint of a collection, in files that stay small
   rebuild      kept answers read again, collection after collection
   budget       what the default schedule asks and downloads, against what is allowed
+exports        what was collected, as other tools load it
+  errors       what keeps an export from being made
+  history      candles, and beside each what was known when it closed
+  folder       the folder of an export: written aside, put in its place when it is whole
+  flat         csv and parquet
+  freqtrade    a data directory of freqtrade
+  qlib         a folder of binary features for qlib
+  nautilus     a catalog of nautilus_trader, which makes it itself
+  nautilus_catalog  the script that nautilus_trader's interpreter runs
+  make         one export from beginning to end
 monitoring     what the worker does and did
   snapshot     Dagster at one moment: names and shapes
   dagster_instance  Dagster's inside behind one door: every private name of Dagster
@@ -174,6 +184,7 @@ cli            crypto-pipeline, for people
   sources      sources, and their budget
   try_source   try
   answers      answers and rebuild
+  export       export
   worker       status, stats, schedules, health, start, stop
   dev          dev: the UI, the daemon and the code servers
   home         where Dagster keeps its history then

@@ -27,6 +27,8 @@ TESTS: dict[str, tuple[str, ...]] = {
     "warehouse/file": ("file", "warehouse", "nothing_lost"),
     "warehouse/spool": ("file", "warehouse", "nothing_lost"),
     "warehouse/upkeep": ("file", "maintenance"),
+    "exports/history": ("exports",),
+    "exports/folder": ("exports",),
     "reading/coins": ("reading",),
     "reading/lexicon": ("reading",),
     "reading/sentiment": ("reading",),
