@@ -25,6 +25,8 @@ from crypto_pipeline.tables import MarketPrice
 from crypto_pipeline.warehouse import Batch, Warehouse
 from crypto_pipeline.warehouse.published import connect
 
+ROOT = Path(__file__).parent.parent
+
 ROWS = 6_000
 SOURCES = 24
 
@@ -104,7 +106,7 @@ def reading(root: Path, held: bool = False) -> Iterator[dict[str, Any]]:
     command = [sys.executable, "-m", "crypto_pipeline_tests.readers", "--read", str(root)]
     reader = subprocess.Popen(
         [*command, "--held"] if held else command,
-        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+        cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
     )  # fmt: skip
     assert reader.stdout
     assert reader.stdout.readline() == "reading\n"

@@ -300,6 +300,8 @@ def _beside_the_file(warehouse: Warehouse, trouble: WarehouseError | None) -> It
     for collection in warehouse.put_aside():
         message = "it cannot be read and is not in the database: remove it when nobody needs it"
         yield Wrong("waiting_spool", str(collection), "warning", message)
+    if why := warehouse.why_unpublished:
+        yield Wrong("unpublished", str(warehouse.parquet), "warning", why)
     if (keeping := settings.keeping()) and (
         why := (kept := KeptAnswers(beside(warehouse.path), keeping)).why_not
     ):

@@ -192,6 +192,8 @@ def _log(context: dg.AssetExecutionContext, collection: Collection) -> None:
         context.log.warning(collection.unlogged)
     if collection.unkept:
         context.log.warning(collection.unkept)
+    if collection.receipt.unpublished:
+        context.log.warning(str(collection.receipt.unpublished))
     if collection.receipt.drained:
         context.log.info(f"{collection.receipt.drained} collections left the spool")
     troubled = [r for r in collection.asked if not r.good]

@@ -17,6 +17,7 @@ from filelock import FileLock, Timeout
 from crypto_pipeline import files, settings
 from crypto_pipeline.tables import Row
 from crypto_pipeline.warehouse import owed, queries, upkeep
+from crypto_pipeline.warehouse.changes import Changes
 from crypto_pipeline.warehouse.errors import (
     OF_WHAT_IS_WRITTEN,
     Damaged,
@@ -25,6 +26,7 @@ from crypto_pipeline.warehouse.errors import (
     Lost,
     Unavailable,
     Unfit,
+    Unpublished,
     WarehouseError,
     named,
 )
@@ -343,6 +345,16 @@ class Warehouse:
             yield connection, publication
             if not hurry():
                 publication.publish(connection)
+
+    def publish(self) -> None:
+        """Publish every table anew. Raises WarehouseError, also where nothing is published."""
+        self._must_exist()
+        if not self.parquet:
+            raise Unpublished(f"{settings.parquet.name}=off: nothing is to be published")
+        with self._publishing() as (_, publication):
+            publication.owe_anew(Changes(everything=True))
+        if publication.problem:
+            raise publication.problem
 
     @property
     def _unpublished(self) -> Path:

@@ -85,6 +85,8 @@ class Publication:
         if self._folder:
             self._owed.also(changes).write(self._note)
             self._changes = changes
+        elif not self._note.exists():  # for the day when it is to be published
+            owed.Owed(everything=True).write(self._note)
 
     def owe_anew(self, changes: Changes) -> None:
         """The same of changes whose temporary tables will be gone when they are published: they are
@@ -92,6 +94,8 @@ class Publication:
         if self._folder:
             self._owed = self._owed.also(changes)
             self._owed.write(self._note)
+        else:
+            self.owe(changes)
 
     def owe_upkeep(self, cuts: Mapping[str, datetime], at: datetime) -> None:
         """Say that the rows before each table's cut go, and that days before that of `at` are to
@@ -132,22 +136,26 @@ class Publication:
         files.private_folder(self._unfinished)
         for left in self._unfinished.iterdir():
             left.unlink()
-        incomplete = [model for model in TABLES.values() if self._is_incomplete(model)]
+        views = self._views()
+        incomplete = [model for model in TABLES.values() if self._is_incomplete(model, views)]
         new = list(self._write(connection, incomplete))
         self._to_disk(new)
         moment = time.time()
         over = [self._name(file, round(moment * 1000) + SOON_MS) for file in new]
         for model in incomplete:
             self._complete(connection, model)
-        self._write_script()
+        self._write_script(views)
         owed.forget(self._note)
         if any(over):  # who asks next finds them to count
             time.sleep(max(0.0, moment + SOON_MS / 1000 - time.time()))
 
-    def _is_incomplete(self, model: type[Row]) -> bool:
+    def _is_incomplete(self, model: type[Row], views: str) -> bool:
+        """Whether a table has to be published anew: also when another release was the last to
+        publish, into folders of its own."""
         if self._owed.everything or self._changes.everything:
             return True
-        return not parquet.is_complete(parquet.folder_of(self.root, model), model.table)
+        folder = parquet.folder_of(self.root, model)
+        return folder.name not in views or not parquet.is_complete(folder, model.table)
 
     def _require_own(self, connection: Connection) -> None:
         """Raises WarehouseError where the folder holds what another file published."""
@@ -282,13 +290,17 @@ class Publication:
             files.sync(empty.file)
             empty.file.replace(folder / name)
 
-    def _write_script(self) -> None:
-        """Write views.sql where it says something else."""
-        file, text = self.root / "views.sql", script(self.root)
+    def _views(self) -> str:
+        """What views.sql says."""
         with suppress(OSError, ValueError):
-            if file.read_text(encoding="utf-8") == text:
-                return
-        files.write_private(file, text)
+            return (self.root / "views.sql").read_text(encoding="utf-8")
+        return ""
+
+    def _write_script(self, before: str) -> None:
+        """Write views.sql where it said something else."""
+        text = script(self.root)
+        if text != before:
+            files.write_private(self.root / "views.sql", text)
 
     # Keeping it small
 
