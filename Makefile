@@ -3,6 +3,7 @@
 # make dev       the Dagster UI on http://127.0.0.1:3000, guarded, with both schedules on
 # make test      lint, types, tests, on both versions of DuckDB, and Dagster's own validation
 # make live      every keyless endpoint once on the real internet; REPORT=live.xml keeps the account
+# make hostile   every hostile query that we know of, each in the process that guards against it
 # make faults    hosts, kills, clocks and disks at their worst, for an hour or two; FAULTS="--parts
 #                alone --seed 7" runs a part of it
 # make mutants   one operator or constant changed at a time: do the tests notice? MODULES="warehouse/file
@@ -18,7 +19,7 @@ BIN := $(VENV)/bin
 export DAGSTER_HOME ?= $(CURDIR)
 export DAGSTER_DISABLE_TELEMETRY := yes
 
-.PHONY: collect demo dev test live faults mutants lint bench docs lock clean
+.PHONY: collect demo dev test live hostile faults mutants lint bench docs lock clean
 
 collect: $(VENV)/ready
 	$(BIN)/crypto-pipeline collect both
@@ -46,6 +47,9 @@ REPORT ?= live.xml
 
 live: $(VENV)/dev-ready
 	$(BIN)/python -m pytest -m live --junitxml=$(REPORT)
+
+hostile: $(VENV)/dev-ready
+	$(BIN)/python -m pytest -m hostile crypto_pipeline_tests/test_guarded_sql.py
 
 FAULTS ?=
 
