@@ -40,7 +40,8 @@ test: lint .duckdb2/ready
 	$(BIN)/python -m pytest -n auto
 	PYTHONPATH=$(CURDIR)/.duckdb2 $(BIN)/python -m pytest \
 		crypto_pipeline_tests/test_warehouse.py crypto_pipeline_tests/test_migrations.py \
-		crypto_pipeline_tests/test_nothing_lost.py crypto_pipeline_tests/test_articles.py
+		crypto_pipeline_tests/test_nothing_lost.py crypto_pipeline_tests/test_articles.py \
+		crypto_pipeline_tests/test_guarded_sql.py
 	$(BIN)/dagster definitions validate -w workspace.yaml
 
 REPORT ?= live.xml

@@ -106,6 +106,49 @@ def test_every_table_view_and_macro_may_be_asked() -> None:
         guard.require_allowed(f"FROM {macro.name}({', '.join('1' for _ in macro.parameters)})")
 
 
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "SELECT DISTINCT ON (symbol) * EXCLUDE (name) FROM coins ORDER BY symbol DESC NULLS LAST",
+        "SELECT symbol FROM coins ORDER BY ALL LIMIT 10 OFFSET 2",
+        "SELECT symbol FROM coins LIMIT 10%",
+        (
+            "SELECT CAST(rank AS DECIMAL(9, 2)), [rank]::INTEGER[], {'a': rank}::STRUCT(a BIGINT), "
+            "rank::VARCHAR::ENUM('1'), MAP {'a': 1} FROM coins"
+        ),
+        "WITH a AS MATERIALIZED (FROM coins), b AS (FROM a) FROM a UNION ALL BY NAME FROM b",
+        "WITH RECURSIVE r AS (SELECT 1 AS n UNION SELECT n + 1 FROM r WHERE n < 3) FROM r",
+        (
+            "FROM market_prices AS p ASOF JOIN agreed_prices AS a "
+            "ON p.symbol = a.symbol AND p.timestamp >= a.timestamp"
+        ),
+        (
+            "SELECT sum(rank) OVER w, lag(rank) OVER w, rank() OVER w FROM coins "
+            "WINDOW w AS (PARTITION BY source ORDER BY rank ROWS 3 PRECEDING)"
+        ),
+        "SELECT symbol, unnest(rejected) FROM cached_market_data, unnest(rejected) AS t(u)",
+        (
+            "SELECT CASE WHEN rank BETWEEN 1 AND 2 THEN 'a' ELSE name END, rank IN (SELECT 1), "
+            "name LIKE 'a%', name ILIKE '%', rank = ANY (SELECT 1), name[1:2], COLUMNS('r.*') "
+            "FROM coins TABLESAMPLE 10% GROUP BY ALL"
+        ),
+        (
+            "SELECT date_trunc('day', timestamp), now() - INTERVAL 1 DAY, current_date FROM coins "
+            "JOIN market_prices USING (symbol) GROUP BY CUBE (1, 2) HAVING count(*) > 1 QUALIFY true"
+        ),
+        "PIVOT coins ON symbol IN ('BTC', 'ETH') USING first(name)",
+        "DESCRIBE FROM coins",
+        "SUMMARIZE coins",
+        "SHOW TABLES",
+        "DESCRIBE coins",
+        "VALUES (1, 'a')",
+        "TABLE coins",
+    ],
+)
+def test_what_analysts_write_is_let_through(sql: str) -> None:
+    guard.require_allowed(sql)
+
+
 def test_an_answer_says_its_types_and_that_there_is_more(folders: tuple[Path, Path]) -> None:
     sql = (
         "WITH a AS (FROM range(5) AS t(n)) SELECT n, DATE '2026-11-27' AS day, 1.50 AS price, "
