@@ -1,6 +1,8 @@
 """A query of somebody who is not trusted: answered when it reads our tables, and else refused."""
 
 import shutil
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import suppress
 from datetime import UTC, datetime
@@ -99,6 +101,24 @@ def test_every_hostile_query_in_its_process(folders: tuple[Path, Path]) -> None:
     assert contents(*folders) == before
 
 
+def test_the_process_cannot_write_even_where_the_query_could(tmp_path: Path) -> None:
+    pytest.importorskip("resource")
+    script = (
+        "import duckdb\nfrom crypto_pipeline.warehouse.guarded_sql import _bound_process\n"
+        "_bound_process(5)\nduckdb.execute(\"COPY (SELECT 1) TO 'evil.csv'\")"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert "File too large" in done.stderr
+    assert not any(path.read_bytes() for path in tmp_path.rglob("evil*"))
+
+
+def test_no_key_is_in_the_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COINGECKO_API_KEY", "a-key")
+    assert guard._environment().keys() <= {"PATH", "PYTHONPATH", "SYSTEMROOT"}
+
+
 def test_every_table_view_and_macro_may_be_asked() -> None:
     for name in (*TABLES, *(view.name for view in VIEWS)):
         guard.require_allowed(f"SELECT count(*) FROM {name}")
@@ -134,7 +154,7 @@ def test_every_table_view_and_macro_may_be_asked() -> None:
         ),
         (
             "SELECT date_trunc('day', timestamp), now() - INTERVAL 1 DAY, current_date FROM coins "
-            "JOIN market_prices USING (symbol) GROUP BY CUBE (1, 2) HAVING count(*) > 1 QUALIFY true"
+            "JOIN market_prices USING (symbol) GROUP BY CUBE (1, 2) HAVING count(*) > 1"
         ),
         "PIVOT coins ON symbol IN ('BTC', 'ETH') USING first(name)",
         "DESCRIBE FROM coins",
