@@ -27,7 +27,7 @@ import duckdb
 
 from crypto_pipeline.tables import MACROS, TABLES, VIEWS
 from crypto_pipeline.warehouse import published
-from crypto_pipeline.warehouse.errors import Refused
+from crypto_pipeline.warehouse.errors import Refused, WarehouseError
 from crypto_pipeline.warehouse.sql import Connection, first_line, literal, open_duckdb
 
 MAX_TEXT = 20_000
@@ -117,7 +117,7 @@ def _serve() -> None:
     _bound_process(question["seconds"])
     try:
         answer = _answer(**question)
-    except Refused as problem:
+    except WarehouseError as problem:
         answer = {"refused": str(problem)}
     except MemoryError:
         answer = {"refused": "The query needed more memory than it may have: ask for less"}
@@ -256,16 +256,12 @@ def _own_names(node: dict[str, Any]) -> list[str]:
 @cache
 def _functions() -> set[str]:
     """The functions of values that compute, and reach nothing."""
-    known = (
-        open_duckdb()
-        .execute(
-            "SELECT function_name FROM duckdb_functions() "
-            "WHERE function_type IN ('scalar', 'aggregate', 'macro') "
-            "GROUP BY ALL HAVING bool_and(coalesce(stability, '') <> 'VOLATILE')"
-        )
-        .fetchall()
+    known = open_duckdb().execute(
+        "SELECT function_name FROM duckdb_functions() "
+        "WHERE function_type IN ('scalar', 'aggregate', 'macro') "
+        "GROUP BY ALL HAVING bool_and(coalesce(stability, '') <> 'VOLATILE')"
     )
-    return ({str(name) for (name,) in known} | _HARMLESS | _WINDOW) - _OUTSIDE
+    return ({str(name) for (name,) in known.fetchall()} | _HARMLESS | _WINDOW) - _OUTSIDE
 
 
 def _readable() -> set[str]:
