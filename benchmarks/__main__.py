@@ -20,7 +20,7 @@ from statistics import median
 
 import requests
 
-from benchmarks import prices, stack
+from benchmarks import answers, prices, stack
 from crypto_pipeline.collection import records
 from crypto_pipeline.collection.collect import collect, crawl
 from crypto_pipeline.collection.results import Collection
@@ -283,12 +283,42 @@ def at_rest(folder: Path, rows: int) -> None:
     )
 
 
+def kept(folder: Path, rows: int) -> None:
+    """A day of the recorded answers, kept: every five minutes most of their numbers are others."""
+    day = answers.day(folder)
+    line(f"came, of {day.endpoints} recorded bodies", day.kept.bytes / 1e6, "MB")
+    line("the same on the wire, gzip", day.on_the_wire / 1e6, "MB")
+    line("kept", day.kept.packed / 1e6, "MB")
+    line("the file, with everything around them", day.file_bytes / 1e6, "MB")
+    line("came / kept", day.kept.ratio, "x")
+    line("on the wire / the file", day.on_the_wire / day.file_bytes, "x")
+    line("packed and written", day.kept.bytes / 1e6 / day.seconds, "MB/s")
+
+
+def rebuilt(folder: Path, rows: int) -> None:
+    """1,000 collections, upstream at 300 ms, and every table of them rebuilt."""
+    warehouse, seconds = answers.collected(folder, COLLECTIONS, 0.3)
+    line(f"{COLLECTIONS:,} collections", seconds, "s")
+    whole = 0.0
+    for again in answers.again(warehouse):
+        whole += again.seconds
+        line(f"{again.table}: {again.rows:,} rows, {again.different} different", again.seconds, "s")
+        line("  over collecting", seconds / again.seconds, "x", "target 20")
+        assert again.identical or again.different, again.table
+        print("  bit-identical" if again.identical else "  NOT IDENTICAL")
+    line("all tables, over collecting", seconds / whole, "x")
+
+
+COLLECTIONS = 1000
+
 MEASUREMENTS: dict[str, Callable[[Path, int], None]] = {
     "collection": collection,
     "everything": everything,
     "materialize": materialize,
     "storage": storage,
     "at_rest": at_rest,
+    "kept": kept,
+    "rebuilt": rebuilt,
 }
 
 if __name__ == "__main__":

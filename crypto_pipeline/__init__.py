@@ -33,6 +33,8 @@ fiat rate   what a dollar costs in a currency, as the sources' quotes agree
 market cap  a coin's value: circulating supply times price
 story       what articles of one event tell; named by the first of them
 lexicon     what words weigh as good or bad news
+kept answer the body of an answer that was used, kept as it came, to be read again
+rebuild     reading kept answers again, and bringing a table's rows to what they say
 lock        what keeps two processes from one thing at once
 spool       collections that wait on disk because the database could not be written
 published   what is in the file, as Parquet beside it that readers read while the file is written
@@ -104,6 +106,7 @@ warehouse      the DuckDB file: the only package that knows duckdb
   changes      what a transaction changed, for who publishes it
   articles     what is read out of new articles
   load         rows into tables, one transaction a collection
+  rebuild      rows brought to what their answers say when read again
   spool        collections that wait on disk
   upkeep       old rows out, the file written anew
   parquet      the folder of what is published: names, and what counts by them
@@ -116,8 +119,12 @@ collection     one collection, from the plan to the batch that is written
   collect      the order of the steps: begin here
   plan         who may be asked now, and why the others may not
   backoff      when an endpoint may be asked: due, resting, told to wait
+  freshness    from what age a table is old
   quotas       what a source allows in a day and a month, and what was used of it
   interrupts   Ctrl-C held back until what was answered is kept
+  deltas       bodies packed with zstd, against one another
+  kept_answers  the file of the bodies that collections used
+  keeper       packs bodies as they come, and keeps them
   crawler      requests in threads, answers in one place, and the wall around each endpoint
   threads      the threads that send, and which answer is read next
   limits       the bounds of requests, the room for answers, and the slot of each host
@@ -140,7 +147,18 @@ collection     one collection, from the plan to the batch that is written
   pools        which source of a pool answers, and why that changed
   records      the rows about a collection
   log_file     one line for each endpoint of a collection, in files that stay small
+  rebuild      kept answers read again, collection after collection
   budget       what the default schedule asks and downloads, against what is allowed
+exports        what was collected, as other tools load it
+  errors       what keeps an export from being made
+  history      candles, and beside each what was known when it closed
+  folder       the folder of an export: written aside, put in its place when it is whole
+  flat         csv and parquet
+  freqtrade    a data directory of freqtrade
+  qlib         a folder of binary features for qlib
+  nautilus     a catalog of nautilus_trader, which makes it itself
+  nautilus_catalog  the script that nautilus_trader's interpreter runs
+  make         one export from beginning to end
 monitoring     what the worker does and did
   snapshot     Dagster at one moment: names and shapes
   dagster_instance  Dagster's inside behind one door: every private name of Dagster
@@ -152,7 +170,9 @@ monitoring     what the worker does and did
   status       status, stats, schedules, health
 event_log      the name by which dagster.yaml asks for small pages
 orchestration  what Dagster runs
+  inputs       the tables as inputs of assets of a user's own
   resources    the warehouse, as steps get it
+  lineage      the kinds of sources as external assets, and how each kind is
   assets       the tables as Dagster assets, and the step that collects them
   schedules    jobs, the two schedules, and the sensor that starts the first collection
   sensors      run records and alerts on their beat, and the spool drained
@@ -164,6 +184,8 @@ cli            crypto-pipeline, for people
   collect      collect
   sources      sources, and their budget
   try_source   try
+  answers      answers and rebuild
+  export       export
   worker       status, stats, schedules, health, start, stop
   dev          dev: the UI, the daemon and the code servers
   home         where Dagster keeps its history then

@@ -11,6 +11,7 @@ import dagster as dg
 
 from crypto_pipeline import settings
 from crypto_pipeline.collection.results import Progress
+from crypto_pipeline.orchestration import lineage
 from crypto_pipeline.orchestration.assets import Done, build_assets
 from crypto_pipeline.orchestration.maintenance import every_day, maintenance
 from crypto_pipeline.orchestration.resources import resources
@@ -28,7 +29,7 @@ def build_definitions(progress: Progress | None = None, done: Done | None = None
     settings.check()
     settings.keep(KEPT)
     return dg.Definitions(
-        assets=[build_assets(progress, done)],
+        assets=[*lineage.kinds(), build_assets(progress, done)],
         jobs=[*JOBS, drain_spool, maintenance],
         schedules=[*build_schedules(), every_day],
         sensors=[first_collection, record_worker, check_alerts],

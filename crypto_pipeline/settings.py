@@ -74,6 +74,15 @@ class Universe:
         return self.top is None and not self.symbols
 
 
+@dataclass(frozen=True, slots=True)
+class Keeping:
+    """How long answers are kept, those with trouble longer, and the most bytes of all of them."""
+
+    plain: timedelta
+    troubled: timedelta
+    most_bytes: int
+
+
 # How texts are read
 
 SHORTEST_KEY = 4
@@ -261,6 +270,22 @@ parquet = Setting(
     unset="`parquet` beside the database; `NAME_parquet` beside another `NAME.duckdb`",
 )
 
+answers_bytes = Setting(
+    "CRYPTO_PIPELINE_ANSWERS_GB",
+    "1",
+    _gibibytes,
+    "GiB of answers that are kept as they came, for `rebuild`; 0: none are",
+)
+
+answers_days = Setting("CRYPTO_PIPELINE_ANSWERS_DAYS", "2", _days, "days that answers are kept")
+
+troubled_answers_days = Setting(
+    "CRYPTO_PIPELINE_TROUBLED_ANSWERS_DAYS",
+    "30",
+    _days,
+    "days for answers of which nothing, or not everything, became a row",
+)
+
 least_free_bytes = Setting(
     "CRYPTO_PIPELINE_LEAST_FREE_GB",
     "2",
@@ -300,6 +325,9 @@ SETTINGS: tuple[Setting[object], ...] = (
     keep_days,
     archive,
     parquet,
+    answers_bytes,
+    answers_days,
+    troubled_answers_days,
     least_free_bytes,
     log_form,
     alert_urls,
@@ -397,6 +425,12 @@ def published() -> Path | None:
     file = database()
     usual = file.name == Path(database.default).name
     return file.with_name("parquet" if usual else f"{file.stem}_parquet")
+
+
+def keeping() -> Keeping | None:
+    """How answers are kept; None: they are not."""
+    most = answers_bytes()
+    return Keeping(answers_days(), troubled_answers_days(), most) if most else None
 
 
 def cron(group: Group) -> str:

@@ -29,3 +29,10 @@ def storable(text: str, most: int = LONGEST) -> str:
 def without_controls(text: str) -> str:
     """The text with a blank for each control character: what prose loses nothing by."""
     return text if text.isprintable() else _UNSTORABLE.sub(" ", text)
+
+
+def cell(text: str | None, most: int = 200) -> str:
+    """Text of a source's as code in a cell of a Markdown table: shown as it is, obeyed by nobody.
+    Nothing for none."""
+    plain = " ".join((text or "").split()).replace("|", "\\|").replace("`", "'")
+    return f"`{plain[:most]}`" if plain else ""

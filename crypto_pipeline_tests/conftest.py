@@ -78,6 +78,7 @@ def own_settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DAGSTER_HOME", str(home))
     monkeypatch.setenv("CRYPTO_PIPELINE_DATABASE", str(tmp_path / "crypto.duckdb"))
     monkeypatch.setenv("CRYPTO_PIPELINE_PARQUET", "off")  # what is about it turns it on
+    monkeypatch.setenv("CRYPTO_PIPELINE_ANSWERS_GB", "0")  # likewise
     monkeypatch.setenv("CRYPTO_PIPELINE_UPSTREAM", "http://127.0.0.1:9")
     monkeypatch.setenv("CRYPTO_PIPELINE_WEBSERVER", "http://127.0.0.1:9")
     monkeypatch.chdir(tmp_path)

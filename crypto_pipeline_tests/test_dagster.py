@@ -16,9 +16,10 @@ from crypto_pipeline import docs
 from crypto_pipeline.collection import collect
 from crypto_pipeline.definitions import build_definitions
 from crypto_pipeline.monitoring import dagster_instance
-from crypto_pipeline.orchestration import assets, schedules, sensors
+from crypto_pipeline.orchestration import assets, lineage, schedules, sensors
 from crypto_pipeline.orchestration.resources import WarehouseResource
 from crypto_pipeline.settings import SettingError
+from crypto_pipeline.sources import KINDS, Kind
 from crypto_pipeline.tables import DATA
 from crypto_pipeline.warehouse import Warehouse
 from crypto_pipeline_tests.conftest import Canned, coins, source
@@ -80,9 +81,10 @@ def test_the_definitions_load() -> None:
     definitions = build_definitions()
     dg.Definitions.validate_loadable(definitions)
     graph = definitions.resolve_asset_graph()
-    assert {k.to_user_string() for k in graph.get_all_asset_keys()} == {m.table.name for m in DATA}
+    assert graph.executable_asset_keys == {dg.AssetKey(m.table.name) for m in DATA}
     for model in DATA:
         node = graph.get(dg.AssetKey(model.table.name))
+        assert node.metadata["dagster/table_name"] == f"crypto.main.{model.table.name}"
         assert node.group_name == model.table.shown_in
         assert node.owners
         assert node.kinds
@@ -90,6 +92,37 @@ def test_the_definitions_load() -> None:
         assert node.description == model.table.description
     assert graph.get(AGREED).parent_keys == {PRICES}
     assert len(graph.asset_check_keys) == len(DATA)
+
+
+def test_sources_are_in_the_lineage_by_kind() -> None:
+    graph = build_definitions().resolve_asset_graph()
+    assert graph.external_asset_keys == {dg.AssetKey(["sources", kind.name]) for kind in KINDS}
+    for kind in KINDS:
+        node = graph.get(dg.AssetKey(["sources", kind.name]))
+        assert node.group_name == "sources"
+        assert {key.to_user_string() for key in node.child_keys} == {
+            e.model.table.name for e in kind.endpoints
+        }
+        assert all(s.name in (node.description or "") for s in kind.sources)
+
+
+@pytest.mark.parametrize(
+    ("table", "fresh", "stale"),
+    [
+        ("market_prices", 12, 20),
+        ("cached_market_data", 12, 20),
+        ("fiat_quotes", 22, 30),
+        ("news_articles", 35, 60),
+        ("defi_tvl", 80, 120),
+    ],
+)
+def test_how_old_a_table_may_be_follows_from_who_is_asked_for_it(
+    table: str, fresh: int, stale: int
+) -> None:
+    node = build_definitions().resolve_asset_graph().get(dg.AssetKey(table))
+    assert node.freshness_policy == dg.FreshnessPolicy.time_window(
+        warn_window=timedelta(minutes=fresh), fail_window=timedelta(minutes=stale)
+    )
 
 
 def test_a_run_materializes_what_it_collected(
@@ -153,6 +186,9 @@ def test_a_green_run_names_what_got_nothing(
     ]
     (about,) = [o for o in observed if o.asset_key == dg.AssetKey("gas_prices")]
     assert about.metadata["not_materialized"].value == words
+    idle = materialize(instance)
+    assert idle.success
+    assert checks(idle) == {}  # it stays failed
 
 
 def test_a_run_fails_when_nothing_could_be_collected(
@@ -183,7 +219,7 @@ def test_a_locked_database_is_a_green_run_with_a_warning(
     instance: dg.DagsterInstance,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(Warehouse.__init__, "__defaults__", (0.2,))
+    monkeypatch.setattr(Warehouse.__init__, "__defaults__", (0.2, None))
     materialize(instance)
     with held(warehouse.path):
         result = materialize(instance, force=True)
@@ -195,12 +231,49 @@ def test_a_locked_database_is_a_green_run_with_a_warning(
     assert len(warehouse.waiting()) == 1
 
 
-def test_what_is_not_due_is_said(upstream: Upstream, instance: dg.DagsterInstance) -> None:
+def test_who_is_not_asked_changes_nothing(upstream: Upstream, instance: dg.DagsterInstance) -> None:
     materialize(instance)
+    before = instance.get_latest_materialization_event(PRICES)
     again = materialize(instance)
     assert again.success
-    assert checks(again)["market_prices"] == (True, "nobody was asked: 2 are not due yet")
     assert len(upstream.received) == 2
+    assert (materialized(again), checks(again)) == (set(), {})
+    events = {event.event_type_value for event in again.all_events}
+    assert not events & {"ASSET_OBSERVATION", "ASSET_CHECK_EVALUATION_PLANNED"}
+    assert instance.get_latest_materialization_event(PRICES) == before
+    said = [log.user_message for log in instance.all_logs(again.run_id) if not log.dagster_event]
+    assert "nobody was asked for market_prices: 2 are not due yet" in "".join(said)
+
+
+def test_a_kind_of_source_is_observed_when_its_state_changes(
+    upstream: Upstream, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lineage, "KINDS", (Kind("both", "Two", tuple(TWO.values())),))
+
+    def observed(result: dg.ExecuteInProcessResult) -> list[dict[str, Any]]:
+        assert result.success
+        found = [
+            e.asset_observation_data.asset_observation
+            for e in result.all_events
+            if e.event_type_value == "ASSET_OBSERVATION"
+        ]
+        return [
+            {name: value.value for name, value in one.metadata.items()}
+            for one in found
+            if one.asset_key == dg.AssetKey(["sources", "both"])
+        ]
+
+    well = {"answering": 2, "resting": 0, "never_asked": 0}
+    assert observed(materialize(instance)) == [well]
+    assert observed(materialize(instance, force=True)) == []
+    upstream.rules.append(Rule("fine", status=403))
+    assert observed(materialize(instance, force=True)) == []  # it failed once and is asked again
+    (ill,) = observed(materialize(instance, force=True))
+    assert (ill["answering"], ill["resting"]) == (1, 1)
+    assert "| fine.market_prices | refused | " in ill["who_rests"]
+    assert "HTTP 403" in ill["who_rests"]
+    upstream.rules.clear()
+    assert observed(materialize(instance, force=True)) == [well]
 
 
 def test_the_resource_closes_its_connection(warehouse: Warehouse) -> None:
@@ -329,7 +402,7 @@ def test_what_waits_in_the_spool_is_drained_by_a_run(
 def test_a_drain_of_a_locked_file_is_no_failure(
     warehouse: Warehouse, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(Warehouse.__init__, "__defaults__", (0.2,))
+    monkeypatch.setattr(Warehouse.__init__, "__defaults__", (0.2, None))
     warehouse.write(batch("c1", price("alpha", "BTC", 1)))
     with held(warehouse.path):
         job = build_definitions().resolve_job_def("drain_spool")

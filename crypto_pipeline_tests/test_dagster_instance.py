@@ -46,6 +46,8 @@ RECEIVERS: dict[str, tuple[type, ...]] = {
         dg.OpExecutionContext,
         dg.SensorEvaluationContext,
         dg.ScheduleEvaluationContext,
+        dg.InputContext,
+        dg.OutputContext,
     ),
     "record": (dg.RunRecord,),
 }

@@ -10,6 +10,7 @@ import pytest
 
 from crypto_pipeline import docs
 from crypto_pipeline.groups import SCHEDULED
+from crypto_pipeline.sources import KINDS
 from crypto_pipeline.tables import DATA
 from crypto_pipeline.warehouse import Warehouse
 from crypto_pipeline_tests.upstream import Samples, Upstream
@@ -33,7 +34,10 @@ def dg(*arguments: str) -> str:
 def test_dg_checks_and_lists_the_definitions() -> None:
     dg("check", "defs")
     listed = json.loads(dg("list", "defs", "--json"))
-    assert {asset["asset_key"] for asset in listed["assets"]} == {m.table.name for m in DATA}
+    sources = {f"sources/{kind.name}" for kind in KINDS}
+    assert {asset["asset_key"] for asset in listed["assets"]} == sources | {
+        m.table.name for m in DATA
+    }
     assert {s["name"] for s in listed["schedules"]} == {*SCHEDULED, "every_day"}
 
 

@@ -7,7 +7,16 @@ from typing import Any
 import pytest
 
 from crypto_pipeline.collection.exchange import request_for
-from crypto_pipeline.sources import ENDPOINTS, SOURCES, Source, SourceError, find
+from crypto_pipeline.sources import (
+    ENDPOINTS,
+    KINDS,
+    SOURCES,
+    Kind,
+    Source,
+    SourceError,
+    find,
+    kinds_of,
+)
 from crypto_pipeline.sources.spec import Ask, Key, Pairs, ago, day, minutes, now
 from crypto_pipeline.tables import DATA, MarketPrice, origins
 
@@ -153,6 +162,20 @@ def test_a_source_declared_twice_is_named(second: Source, words: str) -> None:
 def test_a_source_that_another_module_imports_is_one_source() -> None:
     alpha = with_prices("alpha")
     assert list(find([module("one", alpha), module("two", alpha, alpha)])) == ["alpha"]
+
+
+def test_a_source_is_of_the_kind_of_the_first_module_that_has_it() -> None:
+    alpha, beta = with_prices("alpha"), with_prices("beta")
+    first, second, none = module("first", alpha), module("second", alpha, beta), module("none")
+    first.__doc__ = "What they are.\n\nAnd more."
+    assert kinds_of([first, second, none]) == (
+        Kind("first", "What they are.", (alpha,)),
+        Kind("second", "second", (beta,)),
+    )
+
+
+def test_every_source_is_of_one_kind() -> None:
+    assert sorted(s.name for kind in KINDS for s in kind.sources) == sorted(SOURCES)
 
 
 def test_one_address_may_be_asked_for_two_things() -> None:

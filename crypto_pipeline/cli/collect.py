@@ -31,6 +31,8 @@ def run(chosen: argparse.Namespace) -> int:
         _sum_up(collection, chosen.json)
         if collection.unlogged:
             err.print(f"[yellow]{shown(collection.unlogged)}", soft_wrap=True)
+        if collection.unkept:
+            err.print(f"[yellow]{shown(collection.unkept)}", soft_wrap=True)
     if stopped:
         if collection is None:
             raise KeyboardInterrupt

@@ -1,8 +1,8 @@
 """crypto-pipeline: the command line, for people.
 
-Owns: the commands, their arguments and their exit codes: 0 done; 1 nothing could be collected or
-kept, the budget is exceeded, or health found a reason; 2 wrong usage or setting; 130 and 143
-stopped, by Ctrl-C or SIGTERM.
+Owns: the commands, their arguments and their exit codes: 0 done; 1 nothing could be collected,
+kept or exported, the budget is exceeded, or health found a reason; 2 wrong usage or setting; 130
+and 143 stopped, by Ctrl-C or SIGTERM.
 """
 
 import argparse
@@ -13,7 +13,7 @@ from functools import partial
 from pathlib import Path
 
 from crypto_pipeline import env_file, settings
-from crypto_pipeline.cli import collect, dev, sources, try_source, worker
+from crypto_pipeline.cli import answers, collect, dev, export, sources, try_source, worker
 from crypto_pipeline.cli.console import err, shown
 from crypto_pipeline.cli.home import set_dagster_home
 from crypto_pipeline.groups import BOTH, COLLECTION_JOBS
@@ -96,6 +96,14 @@ def _answering(command: Callable[..., Parser]) -> Iterator[Parser]:
         "than a source allows, or than a day may cost",
     )  # fmt: skip
     yield added
+    yield command("answers", answers.run, "What is kept of the answers that came, and its size.")
+    added = command(
+        "rebuild",
+        answers.run_rebuild,
+        "Read kept answers again, and bring a table's rows to what they say now.",
+    )
+    answers.add_arguments(added)
+    yield added
     added = command(
         "try",
         try_source.run,
@@ -104,6 +112,9 @@ def _answering(command: Callable[..., Parser]) -> Iterator[Parser]:
     )
     added.add_argument("source", help="a source, or one of its endpoints as `sources` lists them")
     added.add_argument("--rows", type=int, default=5, help="rows to show of each endpoint")
+    yield added
+    added = command("export", export.run, export.ABOUT)
+    export.add_arguments(added)
     yield added
 
 

@@ -15,6 +15,8 @@ from crypto_pipeline.collection import log_file, records, universe
 from crypto_pipeline.collection.crawler import Crawler
 from crypto_pipeline.collection.fetch import Fetcher
 from crypto_pipeline.collection.interrupts import Interrupted, Interrupts
+from crypto_pipeline.collection.keeper import Keeper, keeper_of
+from crypto_pipeline.collection.kept_answers import Brought
 from crypto_pipeline.collection.limits import LIMITS, Limits
 from crypto_pipeline.collection.plan import plan_collection
 from crypto_pipeline.collection.quotas import Quotas
@@ -51,7 +53,7 @@ def collect(
     warehouse = warehouse or configured()
     endpoints = endpoints_of(tables) if among is None else list(among)
     collection = Collection(collection_id, collection_type, datetime.now(UTC))
-    with Interrupts() as stop:
+    with Interrupts() as stop, keeper_of(warehouse) as keeper:
         try:
             with _cycle_collector_off(), _groups_locked(warehouse, endpoints, stop) as busy:
                 if busy:
@@ -61,9 +63,9 @@ def collect(
                     memory = warehouse.remember()
                     collection.results = crawl(
                         endpoints, memory, collection.id, force=force, progress=progress,
-                        limits=limits, interrupted=stop,
+                        limits=limits, interrupted=stop, keeper=keeper,
                     )  # fmt: skip
-                    _keep(collection, memory, warehouse, tables, stop)
+                    _keep(collection, memory, warehouse, tables, stop, keeper)
         finally:
             collection.unlogged = log_file.write(collection, warehouse, form)
     if stop.signal:
@@ -81,8 +83,11 @@ def crawl(
     progress: Progress | None = None,
     limits: Limits = LIMITS,
     interrupted: Callable[[], bool] = lambda: False,
+    keeper: Keeper | None = None,
 ) -> list[Result]:
-    """Ask the endpoints that may be asked now; a result for every one, in the order given."""
+    """Ask the endpoints that may be asked now; a result for every one, in the order given. Without
+    a keeper no answer is kept."""
+    keeper = keeper or Keeper(None)
     results: dict[str, Result] = {}
 
     def ended(result: Result) -> None:
@@ -95,9 +100,9 @@ def crawl(
     quotas = Quotas(sources, memory.usage, limits.attempts)
     symbols = universe.one_by_one(settings.universe(), MAJORS)
     with Fetcher(settings.upstream(), key_names(), limits) as fetcher:
-        Crawler(fetcher, memory.health, quotas, symbols, collection_id, ended, interrupted).run(
-            plan
-        )
+        Crawler(
+            fetcher, memory.health, quotas, symbols, collection_id, ended, keeper, interrupted
+        ).run(plan)
     return [results[endpoint.id] for endpoint in endpoints]
 
 
@@ -107,17 +112,34 @@ def _keep(
     warehouse: Warehouse,
     tables: Sequence[str],
     interrupted: Callable[[], bool],
+    keeper: Keeper,
 ) -> None:
     """Write what a collection brought, without the coins that a user does not want by all that is
-    known of their ranks."""
+    known of their ranks; then keep the answers it came from."""
     universe.learn_ranks(memory.ranks, collection.results)
-    universe.leave_out(collection.results, universe.inside(settings.universe(), memory.ranks))
+    wanted = universe.inside(settings.universe(), memory.ranks)
+    universe.leave_out(collection.results, wanted)
     agree = any(TABLES[name].table.computed_from for name in tables)
     batch = records.batch(collection, memory, agree=agree)
+    collection.health = memory.health
     try:
         collection.receipt = warehouse.write(batch, interrupted)
     finally:
         warehouse.note(memory)  # who was asked counts, whatever became of the answers
+    keeper.keep(collection.id, collection.started_at, wanted, _brought(collection))
+    collection.unkept = keeper.problem
+
+
+def _brought(collection: Collection) -> list[Brought]:
+    """The answers of each endpoint; those are of use for longer of which not all became rows."""
+    refused = {e for counts in collection.receipt.refused.values() for e in counts}
+    return [
+        Brought(
+            result.bodies,
+            not result.good or len(result.rejects) > 0 or result.endpoint.id in refused,
+        )
+        for result in collection.results
+    ]
 
 
 def endpoints_of(tables: Iterable[str]) -> list[Endpoint]:

@@ -16,6 +16,7 @@ from crypto_pipeline.collection import failures
 from crypto_pipeline.collection.exchange import Answer, Request, request_for
 from crypto_pipeline.collection.extract import Bounds, Extraction, extract, failed
 from crypto_pipeline.collection.fetch import Fetcher
+from crypto_pipeline.collection.keeper import Keeper
 from crypto_pipeline.collection.plan import Plan
 from crypto_pipeline.collection.quotas import Quotas
 from crypto_pipeline.collection.results import Result
@@ -51,8 +52,8 @@ class Crawler:
     sends too much keeps nobody waiting but itself.
 
     remembered: what is known of endpoints, by id. symbols: the coins that are asked for one by one.
-    ended: hears of every endpoint as it ends. interrupted: whether to make an end now, with what
-    was answered until then.
+    ended: hears of every endpoint as it ends. keeper: packs the bodies that are used. interrupted:
+    whether to make an end now, with what was answered until then.
     """
 
     def __init__(
@@ -63,6 +64,7 @@ class Crawler:
         symbols: Sequence[str],
         collection_id: str,
         ended: Callable[[Result], None],
+        keeper: Keeper,
         interrupted: Callable[[], bool] = lambda: False,
     ) -> None:
         self._fetcher = fetcher
@@ -72,6 +74,7 @@ class Crawler:
         self._collection_id = collection_id
         self._symbols = symbols
         self._ended = ended
+        self._keeper = keeper
         self._interrupted = interrupted
         self._sent: dict[Request, Sent[tuple[_Asked, Ask]]] = {}
         self._open: dict[str, _Asked] = {}
@@ -201,6 +204,8 @@ class Crawler:
             part = extract(result.endpoint, ask, answer, self._collection_id, bounds)
         except Exception as problem:  # the wall
             part = failed(failures.of_ours(problem))
+        if packed := self._keeper.pack(result.endpoint, ask, answer):
+            result.bodies.append(packed)
         self._rows += len(part.rows)
         asked.parts.append((ask, part))
         if len(asked.parts) == asked.expected:

@@ -5,7 +5,7 @@ Must not know: how it came about, or what is written of it.
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Literal, Self
@@ -13,9 +13,10 @@ from typing import Literal, Self
 from crypto_pipeline.collection.exchange import Attempt
 from crypto_pipeline.collection.extract import Rejects
 from crypto_pipeline.collection.failures import Failure
+from crypto_pipeline.collection.kept_answers import Packed
 from crypto_pipeline.groups import CollectionType
 from crypto_pipeline.sources.spec import Endpoint
-from crypto_pipeline.tables import Row
+from crypto_pipeline.tables import Row, SourceHealth
 from crypto_pipeline.tables.outcomes import GOOD, NOT_DUE, SKIPPED, SKIPS, Outcome, Skip, Skipped
 from crypto_pipeline.warehouse import Receipt
 
@@ -25,6 +26,7 @@ class Result:
     """How one endpoint ended in one collection. len(rows) + left_out + len(rejects) == records.
 
     latency_ms: of the slowest attempt. retry_after: seconds the source asked to be left alone.
+    bodies: those that were used, packed to be kept.
     """
 
     endpoint: Endpoint
@@ -38,6 +40,7 @@ class Result:
     bytes_received: int = 0
     latency_ms: float | None = None
     attempts: tuple[Attempt, ...] = ()
+    bodies: list[Packed] = field(default_factory=list)
     retry_after: float | None = None
     etag: str | None = None
     last_modified: str | None = None
@@ -79,8 +82,10 @@ Progress = Callable[[Result, int, int], None]
 class Collection:
     """What one collection came to.
 
-    stepped_aside: why nobody was asked, when another collection was running. interrupted: the
-    signal that made it end early. unlogged: why the log has no lines of it.
+    health: what is remembered now of every endpoint that was ever asked, by its id; empty when
+    nobody was asked since another collection was running: stepped_aside says so. interrupted: the
+    signal that made it end early. unlogged: why the log has no lines of it. unkept: why its answers
+    are not kept.
     """
 
     id: str
@@ -88,9 +93,11 @@ class Collection:
     started_at: datetime
     results: list[Result] = field(default_factory=list)
     receipt: Receipt = field(default_factory=Receipt)
+    health: Mapping[str, SourceHealth] = field(default_factory=dict)
     stepped_aside: str | None = None
     interrupted: int | None = None
     unlogged: str | None = None
+    unkept: str | None = None
 
     def of(self, table: str) -> list[Result]:
         """The results of the endpoints that feed a table."""

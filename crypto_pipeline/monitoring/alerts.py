@@ -17,6 +17,8 @@ from typing import Self
 from pydantic import TypeAdapter
 
 from crypto_pipeline import clock, settings
+from crypto_pipeline.collection.freshness import window
+from crypto_pipeline.collection.kept_answers import KeptAnswers, beside
 from crypto_pipeline.sources import ENDPOINTS
 from crypto_pipeline.sources.spec import Endpoint
 from crypto_pipeline.tables import Alert, Row, SourceHealth, SystemMetrics
@@ -282,7 +284,8 @@ def notify(urls: Sequence[str], lines: Sequence[str], *, critical: bool) -> bool
 
 
 def _beside_the_file(warehouse: Warehouse, trouble: WarehouseError | None) -> Iterator[Wrong]:
-    """What can be said beside the file, whatever trouble that gave: of the spool and the disk."""
+    """What can be said beside the file, whatever trouble that gave: of the spool,
+    the kept answers and the disk."""
     waiting = warehouse.waiting()
     since = _written_at(waiting[0]) if waiting else None
     if since and datetime.now(UTC) - since > SPOOL_PATIENCE:
@@ -297,6 +300,10 @@ def _beside_the_file(warehouse: Warehouse, trouble: WarehouseError | None) -> It
     for collection in warehouse.put_aside():
         message = "it cannot be read and is not in the database: remove it when nobody needs it"
         yield Wrong("waiting_spool", str(collection), "warning", message)
+    if (keeping := settings.keeping()) and (
+        why := (kept := KeptAnswers(beside(warehouse.path), keeping)).why_not
+    ):
+        yield Wrong("unkept_answers", str(kept.file), "warning", why)
     if _written_at(warehouse.path.parent):
         free = shutil.disk_usage(warehouse.path.parent).free
         if free < settings.least_free_bytes():
@@ -402,15 +409,15 @@ def _silent(
 
 
 def _stale(states: Sequence[queries.EndpointState], now: datetime) -> Iterator[Wrong]:
-    """Tables without a good answer for longer than their group, or twice the least interval of the
-    endpoints that feed them, explains."""
-    fed: dict[str, list[tuple[Endpoint, datetime | None]]] = {}
+    """Tables without a good answer for longer than the intervals of those that were asked for them
+    explain."""
+    fed: dict[type[Row], list[tuple[Endpoint, datetime | None]]] = {}
     for state in states:
         endpoint = ENDPOINTS[state.endpoint]
-        fed.setdefault(endpoint.model.table.name, []).append((endpoint, state.succeeded_at))
-    for table, feeding in fed.items():
-        interval = min(endpoint.min_interval for endpoint, _ in feeding)
-        patience = max(feeding[0][0].model.table.group.stale, 2 * interval)
+        fed.setdefault(endpoint.model, []).append((endpoint, state.succeeded_at))
+    for model, feeding in fed.items():
+        table = model.table.name
+        patience = window(model, (endpoint for endpoint, _ in feeding)).stale
         last = max((at for _, at in feeding if at and not clock.ahead(at, now)), default=None)
         if last is None:
             yield Wrong("stale_table", table, "critical", "no source has ever answered well")

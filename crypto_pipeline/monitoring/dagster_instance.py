@@ -103,6 +103,23 @@ def _is_no_remark_on_outputs(record: logging.LogRecord) -> bool:
     return "did not yield or return expected outputs" not in record.getMessage()
 
 
+def time_window_of(context: dg.InputContext) -> tuple[datetime, datetime] | None:
+    """From when on and before when an input is asked for: by its own asset's partitions where that
+    has any, else by those of the asset that it is for; None where neither is partitioned by time.
+    """
+    if context.has_asset_partitions:
+        window = context.asset_partitions_time_window
+        return window.start, window.end
+    step = context.step_context
+    if step.entity_partitions_def is None:  # the run may have a partition for another asset's sake
+        return None
+    try:
+        window = step.partition_time_window
+    except dg.DagsterInvariantViolationError:  # partitioned, and not by time
+        return None
+    return window.start, window.end
+
+
 # A snapshot
 
 

@@ -5,18 +5,23 @@ Must not know: sources by name, requests, SQL.
 See https://docs.dagster.io/guides/build/assets
 """
 
+import os
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import dagster as dg
 
+from crypto_pipeline import settings
 from crypto_pipeline.collection.collect import collect
+from crypto_pipeline.collection.freshness import asked_for, window
 from crypto_pipeline.collection.interrupts import Interrupted
 from crypto_pipeline.collection.results import Collection, Progress, Result, skip_counts
 from crypto_pipeline.groups import BOTH, CollectionType
 from crypto_pipeline.monitoring.dagster_instance import run_id_of, without_remark_on_outputs
+from crypto_pipeline.orchestration import inputs, lineage
 from crypto_pipeline.orchestration.resources import WarehouseResource
 from crypto_pipeline.tables import DATA, CachedMarketData, Row, of_group, origins
+from crypto_pipeline.text import cell
 from crypto_pipeline.warehouse import Warehouse, WarehouseError
 
 STEP = "collect"
@@ -40,28 +45,29 @@ def spec(model: type[Row]) -> dg.AssetSpec:
     """What Dagster is told of a table: all of it follows from the declaration."""
     table = model.table
     group = table.group
+    age = window(model, asked_for(model, os.environ))
     newest = f"ORDER BY {table.time} DESC " if table.time else ""
     columns = ", ".join(table.column_names[:6])
     return dg.AssetSpec(
         table.name,
-        deps=table.computed_from,
+        deps=table.computed_from or lineage.feeding(model),
         description=table.description,
         group_name=table.shown_in,
         owners=["team:crypto_pipeline"],
         kinds={"duckdb", "sql" if table.computed_from else "api"},
         tags={"cadence": f"{group.beat.seconds // 60}m", "write": table.write},
         freshness_policy=dg.FreshnessPolicy.time_window(
-            fail_window=group.stale, warn_window=group.fresh
+            fail_window=age.stale, warn_window=age.fresh
         ),
         metadata={
-            "dagster/table_name": table.name,
+            "dagster/table_name": f"{settings.database().stem}.main.{table.name}",
             "dagster/column_schema": column_schema(model),
             "key": ", ".join(table.key),
             "query": dg.MetadataValue.md(
                 f"```sql\nSELECT {columns} FROM {table.name} {newest}LIMIT 10\n```"
             ),
         },
-    )
+    ).with_io_manager_key(inputs.KEY)
 
 
 def column_schema(model: type[Row]) -> dg.TableSchema:
@@ -104,7 +110,6 @@ def build_assets(progress: Progress | None = None, done: Done | None = None) -> 
     def collect_tables(
         context: dg.AssetExecutionContext, config: CollectConfig, warehouse: WarehouseResource
     ) -> Iterator[Event]:
-        checks = {key.asset_key.to_user_string() for key in context.selected_asset_check_keys}
         models = _selected(context)
         try:
             collection = _collect(run_id_of(context), models, config, warehouse.warehouse, progress)
@@ -116,7 +121,8 @@ def build_assets(progress: Progress | None = None, done: Done | None = None) -> 
             raise dg.Failure(failed, allow_retries=False)
         without_remark_on_outputs(context)
         for model in models:
-            yield from report(model, collection, with_check=model.table.name in checks)
+            yield from report(model, collection)
+        yield from lineage.observe(context.instance, collection)
 
     return collect_tables
 
@@ -174,6 +180,8 @@ def _log(context: dg.AssetExecutionContext, collection: Collection) -> None:
         f"{answered} of {asked} endpoints answered with {rows} rows, "
         f"{len(collection.results) - asked} were not asked"
     )
+    if idle := [model for model in _selected(context) if _unasked(model, collection)]:
+        context.log.info("; ".join(_why_unasked(model, collection) for model in idle))
     if collection.stepped_aside:
         context.log.warning(collection.stepped_aside)
     if collection.receipt.spooled:
@@ -182,6 +190,8 @@ def _log(context: dg.AssetExecutionContext, collection: Collection) -> None:
         context.log.warning(str(collection.receipt.problem))
     if collection.unlogged:
         context.log.warning(collection.unlogged)
+    if collection.unkept:
+        context.log.warning(collection.unkept)
     if collection.receipt.drained:
         context.log.info(f"{collection.receipt.drained} collections left the spool")
     troubled = [r for r in collection.asked if not r.good]
@@ -191,35 +201,47 @@ def _log(context: dg.AssetExecutionContext, collection: Collection) -> None:
         )
 
 
-def report(model: type[Row], collection: Collection, *, with_check: bool = True) -> Iterator[Event]:
-    """What Dagster hears of one table: materialised when something good came, or nothing was due.
+def report(model: type[Row], collection: Collection) -> Iterator[Event]:
+    """What Dagster hears of one table: materialised when something good came, observed with the
+    reason when it did not. Nothing of one that nobody was asked for: its check and its freshness
+    stay what they were.
 
     Yielded as the events themselves: the results that Dagster would make them of are stored once
     more, as outputs of the step, and ask the instance before every check what was just yielded.
     """
     table = model.table.name
+    if _unasked(model, collection) and table not in collection.receipt.violations:
+        return
     fed = _feeding(model, collection)
-    asked = [r for r in fed if r.asked]
-    answered = [r for r in asked if r.good]
-    idle = not asked and any(r.not_due for r in fed)
-    waiting = collection.receipt.spooled
-    alive = bool(answered) or idle
+    alive = any(r.good for r in fed)
     if model.table.computed_from:
-        alive = waiting or idle or collection.receipt.of(table) > 0
+        alive = collection.receipt.spooled or collection.receipt.of(table) > 0
     metadata = _metadata(model, collection, fed)
     passed, verdict = _judge(model, collection, fed)
     if alive:
         yield dg.AssetMaterialization(table, metadata=metadata)
     else:
         yield dg.AssetObservation(table, metadata={**metadata, "not_materialized": verdict})
-    if with_check:
-        yield dg.AssetCheckEvaluation(
-            asset_key=dg.AssetKey(table),
-            check_name=CHECK,
-            passed=passed,
-            severity=dg.AssetCheckSeverity.WARN,
-            description=verdict,
-        )
+    yield dg.AssetCheckEvaluation(
+        asset_key=dg.AssetKey(table),
+        check_name=CHECK,
+        passed=passed,
+        severity=dg.AssetCheckSeverity.WARN,
+        description=verdict,
+    )
+
+
+def _unasked(model: type[Row], collection: Collection) -> bool:
+    """Whether nobody was asked for a table; one that is computed needs nobody who was, when it is
+    made anew by itself."""
+    fed = _feeding(model, collection)
+    by_itself = bool(model.table.computed_from) and not fed
+    return not by_itself and not any(r.asked for r in fed)
+
+
+def _why_unasked(model: type[Row], collection: Collection) -> str:
+    why = ", ".join(skip_counts(_feeding(model, collection))) or "no endpoint feeds it"
+    return f"nobody was asked for {model.table.name}: {why}"
 
 
 def _feeding(model: type[Row], collection: Collection) -> list[Result]:
@@ -241,9 +263,6 @@ def _judge(model: type[Row], collection: Collection, fed: list[Result]) -> tuple
         return agreed > 0, f"{agreed} coins agreed, {rows} prices came"
     if model.table.computed_from and (answered or not fed):
         return True, f"{collection.receipt.of(table)} rows made of {rows} that came"
-    if not asked:
-        reasons = "; ".join(skip_counts(fed)) or "no endpoint feeds it"
-        return any(r.not_due for r in fed) or not fed, f"nobody was asked: {reasons}"
     if not answered:
         first = asked[0]
         return False, (
@@ -278,7 +297,7 @@ def _metadata(model: type[Row], collection: Collection, fed: list[Result]) -> di
     if table in collection.receipt.totals:
         metadata["dagster/row_count"] = collection.receipt.totals[table]
     if troubled:
-        lines = [f"| {r.endpoint.id} | {r.outcome} | {_cell(r.reason)} |" for r in troubled[:SHOWN]]
+        lines = [f"| {r.endpoint.id} | {r.outcome} | {cell(r.reason)} |" for r in troubled[:SHOWN]]
         more = len(troubled) - SHOWN
         metadata["troubled"] = dg.MetadataValue.md(
             "| endpoint | outcome | reason |\n| --- | --- | --- |\n"
@@ -286,9 +305,3 @@ def _metadata(model: type[Row], collection: Collection, fed: list[Result]) -> di
             + (f"\n\nand {more} more" if more > 0 else "")
         )
     return metadata
-
-
-def _cell(text: str | None) -> str:
-    """Text of a source's as code: the UI shows it as it is, and obeys none of it."""
-    plain = " ".join((text or "").split()).replace("|", "\\|").replace("`", "'")
-    return f"`{plain[:200]}`" if plain else ""

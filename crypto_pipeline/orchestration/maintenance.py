@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 import dagster as dg
 
 from crypto_pipeline import settings
+from crypto_pipeline.collection.kept_answers import KeptAnswers, beside
 from crypto_pipeline.monitoring import dagster_instance
 from crypto_pipeline.monitoring.snapshot import DAILY, MAINTENANCE
 from crypto_pipeline.orchestration.resources import WarehouseResource
@@ -34,6 +35,18 @@ def prune_warehouse(warehouse: Warehouse, at: datetime) -> tuple[dict[str, int],
     return dropped, warehouse.compact()
 
 
+def prune_answers(warehouse: Warehouse, at: datetime) -> str:
+    """Drop the kept answers that are old; tells how many, or why that could not be: that keeps
+    nothing else from being pruned."""
+    keeping = settings.keeping()
+    if not keeping:
+        return "no answers are kept"
+    try:
+        return f"{KeptAnswers(beside(warehouse.path), keeping).drop(at)} kept answers were dropped"
+    except WarehouseError as problem:
+        return f"no kept answers were dropped: {problem}"
+
+
 @dg.op(description="Prune Dagster's history and the warehouse's old rows, compact the file")
 def prune(context: dg.OpExecutionContext, warehouse: WarehouseResource) -> None:
     at = datetime.now(UTC)
@@ -41,6 +54,7 @@ def prune(context: dg.OpExecutionContext, warehouse: WarehouseResource) -> None:
     context.log.info(f"{deleted} runs were deleted from Dagster's history")
     if not warehouse.warehouse.exists:
         return
+    context.log.info(prune_answers(warehouse.warehouse, at))
     try:
         dropped, won = prune_warehouse(warehouse.warehouse, at)
     except Locked as problem:

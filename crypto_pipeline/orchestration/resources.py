@@ -1,4 +1,4 @@
-"""What Dagster hands to steps: the warehouse, as dagster-duckdb's resource.
+"""What Dagster hands to steps: the warehouse as dagster-duckdb's resource, the tables as inputs.
 
 Owns: how a step gets a connection.
 Must not know: what is asked or written.
@@ -12,6 +12,7 @@ from typing import Any
 from dagster_duckdb import DuckDBResource
 
 from crypto_pipeline import settings
+from crypto_pipeline.orchestration import inputs
 from crypto_pipeline.warehouse import Connection, Warehouse
 
 
@@ -41,5 +42,6 @@ def resources() -> Mapping[str, Any]:
     return {
         "warehouse": WarehouseResource(
             database=str(settings.database()), parquet=str(folder) if folder else None
-        )
+        ),
+        inputs.KEY: inputs.Published(),
     }

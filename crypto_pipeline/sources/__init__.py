@@ -7,10 +7,25 @@ name.
 import importlib
 import pkgutil
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from types import ModuleType
 
 from crypto_pipeline.sources.spec import Endpoint, Source, SourceError
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """Sources that are alike: those of one module. about: what they are, in a sentence."""
+
+    name: str
+    about: str
+    sources: tuple[Source, ...]
+
+    @property
+    def endpoints(self) -> tuple[Endpoint, ...]:
+        return tuple(endpoint for source in self.sources for endpoint in source.endpoints)
+
 
 _ANY_TIME = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -49,11 +64,29 @@ def _sources_in(module: ModuleType) -> Iterator[Source]:
                 yield one
 
 
-SOURCES: dict[str, Source] = find(
+def kinds_of(modules: Iterable[ModuleType]) -> tuple[Kind, ...]:
+    """A kind for each module that declares sources; one that several have is of the first's."""
+    taken: set[str] = set()
+    kinds = []
+    for module in modules:
+        own = {s.name: s for s in _sources_in(module) if s.name not in taken}
+        taken |= own.keys()
+        if own:
+            name = module.__name__.rpartition(".")[2]
+            about = (module.__doc__ or name).splitlines()[0]
+            kinds.append(Kind(name, about, tuple(own.values())))
+    return tuple(kinds)
+
+
+_MODULES = [
     importlib.import_module(f"{__name__}.{name}")
     for name in sorted(module.name for module in pkgutil.iter_modules(__path__))
-)
+]
+
+SOURCES: dict[str, Source] = find(_MODULES)
+
+KINDS: tuple[Kind, ...] = kinds_of(_MODULES)
 
 ENDPOINTS: dict[str, Endpoint] = {e.id: e for s in SOURCES.values() for e in s.endpoints}
 
-__all__ = ["ENDPOINTS", "SOURCES", "Endpoint", "Source", "SourceError"]
+__all__ = ["ENDPOINTS", "KINDS", "SOURCES", "Endpoint", "Kind", "Source", "SourceError"]

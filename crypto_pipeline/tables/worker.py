@@ -30,6 +30,7 @@ AlertKind = Literal[
     "not_asking",
     "clock",
     "waiting_spool",
+    "unkept_answers",
     "disk_full",
     "database",
 ]

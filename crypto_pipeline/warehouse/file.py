@@ -38,6 +38,8 @@ from crypto_pipeline.warehouse.sql import Connection, first_line, log_of, open_d
 if TYPE_CHECKING:
     import pandas as pd
 
+    from crypto_pipeline.warehouse.rebuild import Read, Rebuilt
+
 LOCK_WAIT_S = 15.0
 """How long a writer waits for the file before its collection goes to the spool."""
 
@@ -448,6 +450,31 @@ class Warehouse:
         if isinstance(problem, OF_WHAT_IS_WRITTEN):
             return Unfit(f"{collection} waits on: {first_line(str(problem))}")
         return None
+
+    # Reading answers again
+
+    def brought_rows(self, table: str, since: datetime, until: datetime) -> list[tuple[str, str]]:
+        """Collections and endpoints that brought rows for a table in that time, the oldest first.
+        Raises WarehouseError."""
+        self._must_exist()
+        with self.reading() as connection:
+            return queries.brought_rows(connection, table, since, until)
+
+    def rebuild(
+        self, model: type[Row], reads: "list[Read]", batch: Batch, *, dry_run: bool = False
+    ) -> "Rebuilt":
+        """Bring a table, in one transaction, to what the answers of these collections say when they
+        are read again: the batch has their rows. Raises WarehouseError, and then nothing was
+        written."""
+        from crypto_pipeline.warehouse.rebuild import rebuild  # noqa: PLC0415
+
+        self._must_exist()
+        with (
+            self._telling(),
+            self._spool.staged(batch) as staged,
+            self._publishing() as (connection, publication),
+        ):
+            return rebuild(connection, model, staged, reads, publication.owe, dry_run=dry_run)
 
     # Keeping it small
 

@@ -325,7 +325,7 @@ def _write_table(
     """Write one staged relation as its table says; returns new rows by endpoint."""
     table = model.table
     stage, columns = f"stage_{table.name}", names(table.column_names)
-    _fill_stage(connection, stage, table, relation)
+    fill_stage(connection, stage, table, relation)
     if model is MarketPrice:
         pegs.convert(connection)
     heard = hear(connection, model, stage)
@@ -334,7 +334,7 @@ def _write_table(
         changes.touched(RejectedRow.table.name, heard.refused_on)
     if heard.unusual:
         receipt.unusual[table.name] = heard.unusual
-    if not _make_way(connection, model, stage, changes):
+    if not make_way(connection, model, stage, changes):
         return {}
     ((count,),) = connection.execute(
         f"INSERT INTO {table.name} ({columns}) SELECT {columns} FROM {stage}"
@@ -347,7 +347,7 @@ def _write_table(
     return dict(counted.fetchall())
 
 
-def _make_way(connection: Connection, model: type[Row], stage: str, changes: Changes) -> bool:
+def make_way(connection: Connection, model: type[Row], stage: str, changes: Changes) -> bool:
     """Take away the staged rows that are there already, and the stored ones that others replace, as
     the table says; whether anything is left to be written."""
     table, columns = model.table, names(model.table.column_names)
@@ -373,7 +373,7 @@ def _read_articles(connection: Connection, stage: str) -> None:
     articles.read_articles(connection, stage)
 
 
-def _fill_stage(connection: Connection, stage: str, table: Table, relation: str) -> None:
+def fill_stage(connection: Connection, stage: str, table: Table, relation: str) -> None:
     """A temporary table of the relation's rows, rounded, one for each key."""
     rounded = ", ".join(f'{_value(c)} AS "{c.name}"' for c in table.columns)
     once = f"DISTINCT ON ({names(table.key)}) " if table.key else ""

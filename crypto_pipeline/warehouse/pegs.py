@@ -24,7 +24,7 @@ said AS (
     FROM stage_market_prices
     UNION ALL
     SELECT source, source_id, symbol, quote, price_usd, market_cap, volume_24h, abstains, timestamp
-    FROM market_prices
+    FROM $stored
     WHERE timestamp > (SELECT now FROM moment) - INTERVAL {RECENT_MINUTES} MINUTE
         AND timestamp <= (SELECT now FROM moment)
 ),
@@ -76,7 +76,8 @@ MEASURED = "SELECT '' AS _endpoint, * FROM stage_pegs"
 """The rows of stablecoin_peg."""
 
 
-def convert(connection: Connection) -> None:
-    """Turn the staged prices that are in other quotes than USD into dollars, and say how."""
-    connection.execute(MEASURE)
+def convert(connection: Connection, stored: str = "market_prices") -> None:
+    """Turn the staged prices that are in other quotes than USD into dollars, and say how. stored:
+    the relation of the prices before them."""
+    connection.execute(MEASURE.replace("$stored", stored))
     connection.execute(CONVERT)

@@ -268,3 +268,16 @@ def bytes_per_answer(connection: Connection) -> dict[str, float]:
         "GROUP BY endpoint"
     ).fetchall()
     return dict(found)
+
+
+def brought_rows(
+    connection: Connection, table: str, since: datetime, until: datetime
+) -> list[tuple[str, str]]:
+    """Which endpoints brought rows for a table in which collections that began in that time, the
+    oldest first."""
+    found = connection.execute(
+        "SELECT collection_id, endpoint FROM data_collections "
+        f'WHERE feeds = {literal(table)} AND "rows" > 0 AND started_at >= {literal(since)} '
+        f"AND started_at < {literal(until)} ORDER BY started_at, endpoint"
+    )
+    return found.fetchall()

@@ -50,6 +50,15 @@ def literals(values: Iterable[str]) -> str:
     return f"({', '.join(map(literal, sorted(values)))})"
 
 
+def copy_to(connection: Connection, rows: str, file: Path, options: str) -> None:
+    """Write a table, or a SELECT in brackets, into a file of another format. Raises OSError where
+    the disk or its rights are in the way."""
+    try:
+        connection.execute(f"COPY {rows} TO {literal(file)} ({options})")
+    except duckdb.IOException as problem:
+        raise OSError(first_line(str(problem))) from problem
+
+
 def path_of(connection: Connection) -> str:
     """The file of a connection."""
     path = "SELECT path FROM duckdb_databases() WHERE database_name = current_database()"

@@ -31,9 +31,19 @@ class Heard:
     unusual: str | None = None
 
 
-def hear(connection: Connection, model: type[Row], stage: str) -> Heard:
+def hear(
+    connection: Connection,
+    model: type[Row],
+    stage: str,
+    *,
+    stored: str | None = None,
+    rejects: str = RejectedRow.table.name,
+) -> Heard:
     """Hold staged rows against what was stored of the same things in the day before them; move
-    those that cannot be to rejected_rows."""
+    those that cannot be to rejected_rows.
+
+    stored, rejects: relations that stand in for the table and for rejected_rows.
+    """
     table = model.table
     bounded = {c.name: c.jump for c in table.columns if c.jump}
     identity = [name for name in table.key if name not in table.filled_by("collection_id")]
@@ -46,7 +56,7 @@ def hear(connection: Connection, model: type[Row], stage: str) -> Heard:
     )
     connection.execute(
         "CREATE OR REPLACE TEMP TABLE stage_changes AS "
-        f"WITH last AS (SELECT {names(identity)}, {last} FROM {table.name} "
+        f"WITH last AS (SELECT {names(identity)}, {last} FROM {stored or table.name} "
         f'WHERE "{table.time}" > (SELECT min("{table.time}") FROM {stage}) '
         f"- INTERVAL {REMEMBERED_HOURS} HOUR GROUP BY {names(identity)}), "
         f"change AS (SELECT s.rowid AS place, unnest([{changes}], recursive := true) "
@@ -54,11 +64,11 @@ def hear(connection: Connection, model: type[Row], stage: str) -> Heard:
         "SELECT *, greatest(new / old, old / new) AS factor FROM change "
         f"WHERE new > 0 AND old > 0 AND greatest(new / old, old / new) > sqrt(most)"
     )
-    return Heard(*_refuse(connection, model, stage), _unusual(connection))
+    return Heard(*_refuse(connection, model, stage, rejects), _unusual(connection))
 
 
 def _refuse(
-    connection: Connection, model: type[Row], stage: str
+    connection: Connection, model: type[Row], stage: str, rejects: str
 ) -> tuple[dict[str, int], set[date]]:
     """Move the rows with a change that cannot be to rejected_rows; how many by endpoint, and on
     which days."""
@@ -72,7 +82,7 @@ def _refuse(
     if counted:
         columns = ("endpoint", "source", "feeds", "field", "reason", "record", "rejected_at")
         written = connection.execute(
-            f"INSERT INTO {RejectedRow.table.name} ({names((*columns, 'collection_id'))}) "
+            f"INSERT INTO {rejects} ({names((*columns, 'collection_id'))}) "
             f'SELECT _endpoint, s."{source}", {literal(table.name)}, c.name, '
             "format('{}: {:g}, and {:g} within the day before it', c.name, c.new, c.old), "
             f'left(to_json(s)::VARCHAR, 2000), s."{at}", s.collection_id FROM {refused} '

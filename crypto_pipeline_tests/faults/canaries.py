@@ -11,6 +11,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import quote, quote_plus, unquote
@@ -18,6 +19,8 @@ from urllib.parse import quote, quote_plus, unquote
 import duckdb
 
 from crypto_pipeline.collection.collect import collect
+from crypto_pipeline.collection.kept_answers import KeptAnswers
+from crypto_pipeline.settings import Keeping
 from crypto_pipeline.sources import ENDPOINTS, SOURCES, Endpoint
 from crypto_pipeline.tables import TABLES
 from crypto_pipeline.warehouse import Warehouse
@@ -28,6 +31,8 @@ from crypto_pipeline_tests.upstream import Received, Reply, Say
 
 if TYPE_CHECKING:
     from crypto_pipeline_tests.faults.host import Host
+
+EVER = datetime(1990, 1, 1, tzinfo=UTC), datetime(2100, 1, 1, tzinfo=UTC)
 
 MARK = "CANARY"
 END = "zZ"
@@ -223,10 +228,21 @@ def kept(folder: Path) -> Iterator[tuple[str, bytes]]:
         if file.suffix == ".parquet":
             rows = duckdb.sql(f"FROM read_parquet('{file}')").fetchall()
             yield file.name, _as_text(rows)
+        if file.suffix == ".answers":
+            yield file.name, _unpacked(file)
         if file.name == "crypto.duckdb":
             warehouse = Warehouse(file)
             for table in TABLES:
                 yield table, _as_text(warehouse.query(f"FROM {table}"))
+
+
+def _unpacked(file: Path) -> bytes:
+    """Every body that is kept, as it is read again, and what is written beside them."""
+    kept = KeptAnswers(file, Keeping(timedelta(), timedelta(), 0))
+    collections = kept.collections(list(ENDPOINTS), *EVER)
+    answers = [answer for collection in collections for answer in collection.answers]
+    assert answers, f"nothing is kept in {file}"
+    return b"\n".join(repr(a.question).encode() + (a.body or b"") for a in answers)
 
 
 def _as_text(rows: Iterable[tuple[object, ...]]) -> bytes:

@@ -54,6 +54,7 @@ def settings(upstream: str, database: Path) -> dict[str, str]:
         "CRYPTO_PIPELINE_DATABASE": str(database),
         "CRYPTO_PIPELINE_UNIVERSE": "all",
         "CRYPTO_PIPELINE_LOG": "json",
+        "CRYPTO_PIPELINE_ANSWERS_GB": "1",
     }
 
 
