@@ -4,6 +4,7 @@
 # make test      lint, types, tests, on both versions of DuckDB, and Dagster's own validation
 # make test-exports  freqtrade, nautilus_trader and qlib load what is exported, and backtest on it
 # make live      every keyless endpoint once on the real internet; REPORT=live.xml keeps the account
+# make hostile   every hostile query that we know of, each in the process that guards against it
 # make faults    hosts, kills, clocks and disks at their worst, for an hour or two; FAULTS="--parts
 #                alone --seed 7" runs a part of it
 # make mutants   one operator or constant changed at a time: do the tests notice? MODULES="warehouse/file
@@ -19,7 +20,7 @@ BIN := $(VENV)/bin
 export DAGSTER_HOME ?= $(CURDIR)
 export DAGSTER_DISABLE_TELEMETRY := yes
 
-.PHONY: collect demo dev test test-exports live faults mutants lint bench docs lock clean
+.PHONY: collect demo dev test test-exports live hostile faults mutants lint bench docs lock clean
 
 collect: $(VENV)/ready
 	$(BIN)/crypto-pipeline collect both
@@ -40,7 +41,8 @@ test: lint .duckdb2/ready
 	$(BIN)/python -m pytest -n auto
 	PYTHONPATH=$(CURDIR)/.duckdb2 $(BIN)/python -m pytest \
 		crypto_pipeline_tests/test_warehouse.py crypto_pipeline_tests/test_migrations.py \
-		crypto_pipeline_tests/test_nothing_lost.py crypto_pipeline_tests/test_articles.py
+		crypto_pipeline_tests/test_nothing_lost.py crypto_pipeline_tests/test_articles.py \
+		crypto_pipeline_tests/test_guarded_sql.py
 	$(BIN)/dagster definitions validate -w workspace.yaml
 
 test-exports: $(VENV)/dev-ready .venv-exports/ready
@@ -50,6 +52,9 @@ REPORT ?= live.xml
 
 live: $(VENV)/dev-ready
 	$(BIN)/python -m pytest -m live --junitxml=$(REPORT)
+
+hostile: $(VENV)/dev-ready
+	$(BIN)/python -m pytest -m hostile crypto_pipeline_tests/test_guarded_sql.py
 
 FAULTS ?=
 

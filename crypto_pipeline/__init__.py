@@ -111,6 +111,7 @@ warehouse      the DuckDB file: the only package that knows duckdb
   upkeep       old rows out, the file written anew
   parquet      the folder of what is published: names, and what counts by them
   published    connect, read, and views.sql: what is published, as readers have it
+  guarded_sql  one SELECT of somebody who is not trusted, over what is published
   owed         what is in the file and may not be published yet
   publish      what a transaction changed, written as Parquet behind it
   file         the DuckDB file itself, its locks, and what goes to the spool instead

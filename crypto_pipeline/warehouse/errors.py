@@ -63,6 +63,10 @@ class Unpublished(WarehouseError):
     """What is in the file could not be published as Parquet; the next write publishes it too."""
 
 
+class Refused(WarehouseError):
+    """A query of somebody who is not trusted is not allowed, is wrong, or is over a limit."""
+
+
 OF_WHAT_IS_WRITTEN = (
     duckdb.ProgrammingError,
     duckdb.DataError,

@@ -57,6 +57,16 @@ def connect(root: Path | None) -> Connection:
 
     root: None where nothing is to be published. Raises WarehouseError where nothing is.
     """
+    root = require(root)
+    connection = open_duckdb()
+    connection.execute("SET TimeZone = 'UTC'")
+    for statement in (*_tables(root), *declarations()):
+        connection.execute(statement)
+    return connection
+
+
+def require(root: Path | None) -> Path:
+    """The folder of what is published. Raises WarehouseError where nothing is."""
     if root is None:
         raise WarehouseError("CRYPTO_PIPELINE_PARQUET=off: nothing is published for readers")
     root = root.absolute()
@@ -65,11 +75,7 @@ def connect(root: Path | None) -> Connection:
             f"nothing is published in {root} yet: run a collection first "
             "(crypto-pipeline collect), or say where with CRYPTO_PIPELINE_PARQUET"
         )
-    connection = open_duckdb()
-    connection.execute("SET TimeZone = 'UTC'")
-    for statement in (*_tables(root), *declarations()):
-        connection.execute(statement)
-    return connection
+    return root
 
 
 def read(

@@ -26,6 +26,7 @@ TESTS: dict[str, tuple[str, ...]] = {
     "monitoring/alerts": ("alert_bounds", "alerts"),
     "warehouse/file": ("file", "warehouse", "nothing_lost"),
     "warehouse/spool": ("file", "warehouse", "nothing_lost"),
+    "warehouse/guarded_sql": ("guarded_sql",),
     "warehouse/upkeep": ("file", "maintenance"),
     "exports/history": ("exports",),
     "exports/folder": ("exports",),
