@@ -25,7 +25,7 @@ from crypto_pipeline.collection import records
 from crypto_pipeline.collection.collect import collect, crawl
 from crypto_pipeline.collection.results import Collection
 from crypto_pipeline.sources.spec import Endpoint
-from crypto_pipeline.tables import DATA, MarketPrice
+from crypto_pipeline.tables import DATA
 from crypto_pipeline.warehouse import Warehouse
 from crypto_pipeline.warehouse.layout import migrate
 
@@ -205,7 +205,7 @@ def storage(folder: Path, rows: int) -> None:
     with big.connect() as connection:
         empty = (folder / "big.duckdb").stat().st_size
         began = time.perf_counter()
-        connection.execute(FILL.format(rows=rows, names=", ".join(MarketPrice.table.column_names)))
+        connection.execute(FILL.format(rows=rows))
     size = (folder / "big.duckdb").stat().st_size
     line(f"filled with {rows:,} price rows in", time.perf_counter() - began, "s")
     line("bytes a row, filled at once", (size - empty) / rows, "bytes", "target 25")
@@ -230,13 +230,14 @@ def storage(folder: Path, rows: int) -> None:
 
 
 FILL = """
-INSERT INTO market_prices ({names})
+INSERT INTO market_prices (symbol, name, source_id, quote, price_usd, market_cap, volume_24h,
+    price_change_24h, timestamp, source, collection_id)
 SELECT 'C' || coin, 'Coin number ' || coin, 'coin-' || coin, 'USD',
     round(90000 / (coin + 1) ** 1.7 * (0.999 + 0.002 * random()),
         CASE WHEN coin < 200 THEN 2 ELSE 6 END),
     CASE WHEN source < 8 THEN round(1.8e12 / (coin + 1) ** 1.5 * (0.9 + 0.2 * random())) END,
     round(random() * 1e9 / (coin + 1), 2), round(random() * 16 - 8, 2),
-    now() - INTERVAL 5 MINUTE - to_seconds(300 * ({rows} / 25000 - tick)), NULL, NULL,
+    now() - INTERVAL 5 MINUTE - to_seconds(300 * ({rows} / 25000 - tick)),
     'bench_' || source, 'collection-' || tick
 FROM (SELECT i // 25000 AS tick, (i // 250) % 100 AS source, i % 250 AS coin
       FROM range({rows}) t(i))

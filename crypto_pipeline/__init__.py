@@ -186,6 +186,7 @@ cli            crypto-pipeline, for people
   try_source   try
   answers      answers and rebuild
   export       export
+  publish      publish
   worker       status, stats, schedules, health, start, stop
   dev          dev: the UI, the daemon and the code servers
   home         where Dagster keeps its history then

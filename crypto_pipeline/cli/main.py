@@ -13,7 +13,16 @@ from functools import partial
 from pathlib import Path
 
 from crypto_pipeline import env_file, settings
-from crypto_pipeline.cli import answers, collect, dev, export, sources, try_source, worker
+from crypto_pipeline.cli import (
+    answers,
+    collect,
+    dev,
+    export,
+    publish,
+    sources,
+    try_source,
+    worker,
+)
 from crypto_pipeline.cli.console import err, shown
 from crypto_pipeline.cli.home import set_dagster_home
 from crypto_pipeline.groups import BOTH, COLLECTION_JOBS
@@ -72,6 +81,7 @@ def _parser() -> argparse.ArgumentParser:
         "--port", type=int, choices=range(1, 65_536), metavar="PORT",
         help=f"of the UI on 127.0.0.1; without it that of {settings.webserver.name}",
     )  # fmt: skip
+    command("publish", publish.run, publish.ABOUT)
     for added in _answering(command):
         added.add_argument("--json", action="store_true", help="print JSON, for machines")
     return parser
