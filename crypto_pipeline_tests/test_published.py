@@ -130,9 +130,10 @@ def test_maintenance_makes_a_file_of_a_day_and_drops_old_ones(
     left = hidden(warehouse, "market_prices")
     assert len(left) == 12  # for queries that began before
     monkeypatch.setattr(publish, "DAYS_LEFT", timedelta(0))
-    warehouse.prune({"market_prices": DAY}, NOW + DAY)
-    assert differences(warehouse) == []
-    assert len(hidden(warehouse, "market_prices")) == 1
+    for _ in range(2):
+        warehouse.prune({"market_prices": DAY}, NOW + DAY)
+        assert differences(warehouse) == []
+        assert len(hidden(warehouse, "market_prices")) == 1
 
 
 def test_a_transaction_from_before_a_merge_reads_what_there_was(warehouse: Warehouse) -> None:

@@ -24,6 +24,7 @@ import re
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import date
+from functools import cache
 from hashlib import sha256
 from pathlib import Path
 
@@ -75,9 +76,13 @@ def counting(files: list[File]) -> list[File]:
 
 def folder_of(root: Path, model: type[Row]) -> Path:
     """Where the files of a table are: those of other columns are in another folder."""
+    return root / HIDDEN / f"{model.table.name}.{_fingerprint(model)}"
+
+
+@cache
+def _fingerprint(model: type[Row]) -> str:
     columns = [(c.name, c.type) for c in model.table.columns]
-    fingerprint = sha256(repr((columns, model.table.time)).encode()).hexdigest()[:12]
-    return root / HIDDEN / f"{model.table.name}.{fingerprint}"
+    return sha256(repr((columns, model.table.time)).encode()).hexdigest()[:12]
 
 
 def day_folder(folder: Path, day: date) -> Path:

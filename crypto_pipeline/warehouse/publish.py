@@ -106,9 +106,9 @@ class Publication:
         for name, model in TABLES.items():
             days = parquet.days_under(parquet.folder_of(self.root, model))
             for day, folder in days.items():
-                gone = name in cuts and day < cuts[name].date()
-                many = len(parquet.counting(parquet.files_in(folder))) > 1
-                if gone or (many and day < at.date()):
+                counting = parquet.counting(parquet.files_in(folder))
+                goes = name in cuts and day < cuts[name].date()
+                if (counting and goes) or (len(counting) > 1 and day < at.date()):
                     changes.touched(name, {day})
         self.owe_anew(changes)
         self._upkeep = True
