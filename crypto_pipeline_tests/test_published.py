@@ -252,6 +252,14 @@ def test_a_folder_of_another_file_is_left_alone(warehouse: Warehouse, tmp_path: 
     assert differences(warehouse) == []
 
 
+def test_a_new_file_under_the_former_s_name_is_published_alone(warehouse: Warehouse) -> None:
+    warehouse.write(batch("c1", price("a", "BTC", 9, timestamp=NOW - DAY)))
+    warehouse.path.unlink()
+    warehouse.write(batch("c2", price("a", "ETH", 8, "c2")))
+    assert differences(warehouse) == []
+    assert len(plain(warehouse, "market_prices")) == 1
+
+
 def test_nothing_is_published_while_it_is_off_and_all_of_it_afterwards(
     warehouse: Warehouse,
 ) -> None:

@@ -132,22 +132,24 @@ class Publication:
                 self._owed.also(self._changes, str(self.problem)).write(self._note)
 
     def _publish(self, connection: Connection) -> None:
-        self._require_own(connection)
-        files.private_folder(self._unfinished)
+        owner = _owner(connection)
+        views = self._views() if self._is_own(owner) else ""
+        for folder in (self.root, self._unfinished.parent, self._unfinished):
+            files.private_folder(folder)
         for left in self._unfinished.iterdir():
             left.unlink()
-        views = self._views()
         incomplete = [model for model in TABLES.values() if self._is_incomplete(model, views)]
         new = list(self._write(connection, incomplete))
         self._to_disk(new)
-        moment = time.time()
-        over = [self._name(file, round(moment * 1000) + SOON_MS) for file in new]
+        moments = [self._name(file) for file in new]
         for model in incomplete:
             self._complete(connection, model)
         self._write_script(views)
+        if not views:
+            files.write_private(self._owner, owner)
         owed.forget(self._note)
-        if any(over):  # who asks next finds them to count
-            time.sleep(max(0.0, moment + SOON_MS / 1000 - time.time()))
+        if over := max(moments, default=0):  # who asks next finds them to count
+            time.sleep(max(0.0, over / 1000 - time.time()))
 
     def _is_incomplete(self, model: type[Row], views: str) -> bool:
         """Whether a table has to be published anew: also when another release was the last to
@@ -157,22 +159,22 @@ class Publication:
         folder = parquet.folder_of(self.root, model)
         return folder.name not in views or not parquet.is_complete(folder, model.table)
 
-    def _require_own(self, connection: Connection) -> None:
-        """Raises WarehouseError where the folder holds what another file published."""
-        owner = self.root / parquet.HIDDEN / "of.txt"
-        ((database,),) = connection.execute("SELECT current_database()").fetchall()
-        try:
-            found = owner.read_text(encoding="utf-8")
-        except FileNotFoundError:
-            files.private_folder(self.root)
-            files.private_folder(owner.parent)
-            files.write_private(owner, database)
-            return
-        if found != database:
+    @property
+    def _owner(self) -> Path:
+        """The note of whose rows are in the folder."""
+        return self.root / parquet.HIDDEN / "of.txt"
+
+    def _is_own(self, owner: str) -> bool:
+        """Whether the folder holds what this very file published: not so where it is a new one
+        under the former's name. Raises WarehouseError for one of another name."""
+        found = self._owner.read_text(encoding="utf-8") if self._owner.exists() else owner
+        theirs, ours = (text.splitlines()[0] for text in (found, owner))
+        if theirs != ours:
             raise WarehouseError(
-                f"{self.root} holds what {found}.duckdb published: give {database}.duckdb a folder "
-                "of its own with CRYPTO_PIPELINE_PARQUET, or remove this one"
+                f"{self.root} holds what {theirs}.duckdb published: give {ours}.duckdb a folder of "
+                "its own with CRYPTO_PIPELINE_PARQUET, or remove this one"
             )
+        return found == owner
 
     def _write(self, connection: Connection, incomplete: Collection[type[Row]]) -> Iterator[_New]:
         """Write every file that is to come, none of them with its name yet."""
@@ -248,9 +250,9 @@ class Publication:
         with ThreadPoolExecutor(8) as threads:
             list(threads.map(lambda new: files.sync(new.file), new))
 
-    def _name(self, new: _New, moment_ms: int) -> bool:
-        """Give a file its names: from then on it is there. Whether it counts from `moment_ms` on,
-        in the place of others, and not at once."""
+    def _name(self, new: _New) -> int:
+        """Give a file its names: from then on it is there. The moment from which it counts in the
+        place of others, 0: at once."""
         folder = parquet.folder_of(self.root, TABLES[new.table.name])
         plain = self.root / new.table.name
         if new.day:
@@ -258,9 +260,11 @@ class Publication:
         before = parquet.files_in(folder)
         if new.kind == "whole" and not new.count and not before:
             new.file.unlink()
-            return False
+            return 0
         number = max((file.number for file in before), default=0) + 1
-        moment = f"-{moment_ms if before else 0}" if new.kind == "whole" else ""
+        over = new.kind == "whole" and bool(before)
+        moment_ms = round(time.time() * 1000) + SOON_MS if over else 0
+        moment = f"-{moment_ms}" if new.kind == "whole" else ""
         suffix = "parquet" if new.count or new.kind == "version" else "gone"
         hidden = folder / f"{number}-{new.kind}{moment}.{suffix}"
         folder.mkdir(parents=True, exist_ok=True)
@@ -274,7 +278,7 @@ class Publication:
                 file.unlink(missing_ok=True)
         if new.kind == "version":
             _remove_old_versions(before)
-        return new.kind == "whole" and bool(before)
+        return moment_ms
 
     def _complete(self, connection: Connection, model: type[Row]) -> None:
         """All of the table is there now: the files that tell its columns say so."""
@@ -314,6 +318,14 @@ class Publication:
                     _remove_over(day, now)
             elif folder.is_dir() and _succeeded(folder, current, now):
                 shutil.rmtree(folder)
+
+
+def _owner(connection: Connection) -> str:
+    """What a file is known by: its name, and when its layout was made."""
+    ((name, born),) = connection.execute(
+        "SELECT current_database(), min(applied_at)::VARCHAR FROM schema_migrations"
+    ).fetchall()
+    return f"{name}\n{born}\n"
 
 
 def _on(table: Table, day: date) -> str:
