@@ -110,6 +110,7 @@ warehouse      the DuckDB file: the only package that knows duckdb
   spool        collections that wait on disk
   upkeep       old rows out, the file written anew
   parquet      the folder of what is published: names, and what counts by them
+  answer       the answer to a query: rows, as JSON has them
   published    connect, read, and views.sql: what is published, as readers have it
   guarded_sql  one SELECT of somebody who is not trusted, over what is published
   owed         what is in the file and may not be published yet
@@ -187,6 +188,7 @@ cli            crypto-pipeline, for people
   answers      answers and rebuild
   export       export
   publish      publish
+  sql          sql and shell
   worker       status, stats, schedules, health, start, stop
   dev          dev: the UI, the daemon and the code servers
   home         where Dagster keeps its history then

@@ -15,6 +15,7 @@ import pytest
 from crypto_pipeline.tables import MACROS, TABLES, VIEWS
 from crypto_pipeline.warehouse import Batch, Refused, Warehouse, WarehouseError
 from crypto_pipeline.warehouse import guarded_sql as guard
+from crypto_pipeline.warehouse.answer import Answer
 from crypto_pipeline_tests.hostile_sql import CANARY, COSTLY, outward
 
 
@@ -174,7 +175,7 @@ def test_an_answer_says_its_types_and_that_there_is_more(folders: tuple[Path, Pa
         "WITH a AS (FROM range(5) AS t(n)) SELECT n, DATE '2026-11-27' AS day, 1.50 AS price, "
         "[n] AS list, row_number() OVER (ORDER BY n) AS place FROM a ORDER BY n"
     )
-    assert guard.ask(folders[0], sql, rows=2) == guard.Answer(
+    assert guard.ask(folders[0], sql, rows=2) == Answer(
         ["n", "day", "price", "list", "place"],
         ["BIGINT", "DATE", "DECIMAL(3,2)", "BIGINT[]", "BIGINT"],
         [[0, "2026-11-27", "1.50", [0], 1], [1, "2026-11-27", "1.50", [1], 2]],

@@ -20,6 +20,7 @@ from crypto_pipeline.cli import (
     export,
     publish,
     sources,
+    sql,
     try_source,
     worker,
 )
@@ -82,6 +83,8 @@ def _parser() -> argparse.ArgumentParser:
         help=f"of the UI on 127.0.0.1; without it that of {settings.webserver.name}",
     )  # fmt: skip
     command("publish", publish.run, publish.ABOUT)
+    command("shell", sql.shell, sql.ABOUT_SHELL)
+    sql.add_arguments(command("sql", sql.run, sql.ABOUT))
     for added in _answering(command):
         added.add_argument("--json", action="store_true", help="print JSON, for machines")
     return parser

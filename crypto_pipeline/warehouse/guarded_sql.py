@@ -16,8 +16,6 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass
-from datetime import date, datetime, time
 from functools import cache
 from pathlib import Path
 from threading import Timer
@@ -27,6 +25,7 @@ import duckdb
 
 from crypto_pipeline.tables import MACROS, TABLES, VIEWS
 from crypto_pipeline.warehouse import published
+from crypto_pipeline.warehouse.answer import Answer, plain
 from crypto_pipeline.warehouse.errors import Refused, WarehouseError
 from crypto_pipeline.warehouse.sql import Connection, first_line, literal, open_duckdb
 
@@ -59,17 +58,6 @@ _PARTS = {
     "DESCENDING",
 }  # fmt: skip
 """What a query is made of, besides expressions and types. DuckDB 2 writes in a WITH too."""
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """columns: names. types: DuckDB's, of each. rows: values as JSON has them; times as ISO text,
-    decimals as text. truncated: whether there are more rows than were let through."""
-
-    columns: list[str]
-    types: list[str]
-    rows: list[list[Any]]
-    truncated: bool
 
 
 def ask(root: Path | None, sql: str, *, rows: int = 1_000, seconds: float = 10) -> Answer:
@@ -189,7 +177,7 @@ def _within(result: Connection, rows: int) -> tuple[list[list[Any]], bool]:
     found = list[list[Any]]()
     room = MAX_BYTES
     while row := result.fetchone():
-        values = [_plain(value) for value in row]
+        values = [plain(value) for value in row]
         room -= len(json.dumps(values))
         if room < 0 and not found:
             raise Refused(f"A row has more than {MAX_BYTES} bytes: choose fewer columns")
@@ -197,17 +185,6 @@ def _within(result: Connection, rows: int) -> tuple[list[list[Any]], bool]:
             return found, True
         found.append(values)
     return found, False
-
-
-def _plain(value: Any) -> Any:
-    """A value as JSON has it."""
-    if value is None or isinstance(value, bool | int | float | str):
-        return value
-    if isinstance(value, list | tuple):
-        return [_plain(one) for one in value]
-    if isinstance(value, dict):
-        return {str(key): _plain(one) for key, one in value.items()}
-    return value.isoformat() if isinstance(value, date | datetime | time) else str(value)
 
 
 # What is let through
