@@ -39,10 +39,10 @@ lint: $(VENV)/dev-ready
 test: lint .duckdb2/ready
 	$(BIN)/python -m crypto_pipeline.docs --check
 	$(BIN)/python -m pytest -n auto
-	PYTHONPATH=$(CURDIR)/.duckdb2 $(BIN)/python -m pytest \
+	PYTHONPATH=$(CURDIR)/.duckdb2 $(BIN)/python -m pytest -n auto \
 		crypto_pipeline_tests/test_warehouse.py crypto_pipeline_tests/test_migrations.py \
 		crypto_pipeline_tests/test_nothing_lost.py crypto_pipeline_tests/test_articles.py \
-		crypto_pipeline_tests/test_guarded_sql.py
+		crypto_pipeline_tests/test_guarded_sql.py crypto_pipeline_tests/test_published.py
 	$(BIN)/dagster definitions validate -w workspace.yaml
 
 test-exports: $(VENV)/dev-ready .venv-exports/ready
