@@ -160,6 +160,9 @@ exports        what was collected, as other tools load it
   nautilus     a catalog of nautilus_trader, which makes it itself
   nautilus_catalog  the script that nautilus_trader's interpreter runs
   make         one export from beginning to end
+agents         questions that programs ask, answered out of what is published
+  questions    each question: what is asked of which view
+  server       the questions as tools of the Model Context Protocol
 monitoring     what the worker does and did
   snapshot     Dagster at one moment: names and shapes
   dagster_instance  Dagster's inside behind one door: every private name of Dagster
@@ -189,6 +192,7 @@ cli            crypto-pipeline, for people
   export       export
   publish      publish
   sql          sql and shell
+  mcp          mcp
   worker       status, stats, schedules, health, start, stop
   dev          dev: the UI, the daemon and the code servers
   home         where Dagster keeps its history then

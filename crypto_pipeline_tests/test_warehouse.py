@@ -588,7 +588,6 @@ def test_while_the_file_is_locked_the_note_remembers(warehouse: Warehouse) -> No
 
 def test_a_torn_note_is_no_note(warehouse: Warehouse) -> None:
     warehouse.write(batch("c1", health("alpha.x", 0)))
-    warehouse.spool.mkdir()
     (warehouse.spool / "memory.json").write_text("{")
     with held(warehouse.path):
         assert warehouse.remember() == Memory()

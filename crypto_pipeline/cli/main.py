@@ -18,6 +18,7 @@ from crypto_pipeline.cli import (
     collect,
     dev,
     export,
+    mcp,
     publish,
     sources,
     sql,
@@ -83,6 +84,7 @@ def _parser() -> argparse.ArgumentParser:
         help=f"of the UI on 127.0.0.1; without it that of {settings.webserver.name}",
     )  # fmt: skip
     command("publish", publish.run, publish.ABOUT)
+    command("mcp", mcp.run, mcp.ABOUT)
     command("shell", sql.shell, sql.ABOUT_SHELL)
     sql.add_arguments(command("sql", sql.run, sql.ABOUT))
     for added in _answering(command):

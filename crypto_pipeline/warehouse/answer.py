@@ -1,7 +1,7 @@
 """The answer to a query: rows, as JSON has them."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, time
 from pathlib import Path
@@ -41,13 +41,16 @@ def plain(value: Any) -> Any:
     return value.isoformat() if isinstance(value, date | datetime | time) else str(value)
 
 
-def query(connection: Connection, sql: str) -> tuple[list[str], Iterator[list[Any]]]:
-    """The columns of a query of somebody who is trusted, and its rows as they are read.
+def query(
+    connection: Connection, sql: str, values: Sequence[object] = ()
+) -> tuple[list[str], Iterator[list[Any]]]:
+    """The columns of a query of somebody who is trusted, and its rows as they are read. values:
+    for each ? in it.
 
     Raises Refused, with what is wrong in the first line, for SQL that cannot be carried out.
     """
     try:
-        result = connection.execute(sql)
+        result = connection.execute(sql, values) if values else connection.execute(sql)
     except duckdb.Error as problem:
         raise wrong(problem) from None
     return [str(name) for name, *_ in result.description or ()], _rows(result)
