@@ -2,14 +2,13 @@
 
 As a program: python -m crypto_pipeline_tests.readers --collections 100 --readers 4. Collections are
 written one after another while processes query without pause and one holds a connection from the
-first to the last; maintenance runs among them. Beside each live collection the same is done with
-nothing published, while as many readers query a copy that nobody writes to: what is more is the
-price of being read.
+first to the last; maintenance runs among them. The same collections are written to a database that
+publishes nothing, while as many readers query the same folder: what they take of the machine is no
+price of publishing.
 """
 
 import argparse
 import json
-import shutil
 import statistics
 import subprocess
 import sys
@@ -128,8 +127,6 @@ def beside(folder: Path, collections: int, readers: int, upkeep_every: int) -> d
     for name in ("first", "second"):
         for warehouse in (live, alone):
             assert warehouse.write(collection(name, begin)).committed_at
-    shutil.copytree(folder / "live", folder / "still")
-    _elsewhere(folder / "still", folder / "live")
     with_readers, without, spooled = [], [], 0
     said: list[dict[str, Any]] = []
     for n in range(0, collections, upkeep_every):
@@ -144,7 +141,7 @@ def beside(folder: Path, collections: int, readers: int, upkeep_every: int) -> d
             live.prune({}, datetime.now(UTC) + timedelta(days=1))
         with ExitStack() as stack:
             for _ in range(readers + 1):
-                stack.enter_context(reading(folder / "still"))
+                stack.enter_context(reading(folder / "live"))
             for k in range(n, min(n + upkeep_every, collections)):
                 without.append(_write(alone, f"c{k}", begin + timedelta(minutes=5 * k))[0])
     return {
@@ -156,12 +153,6 @@ def beside(folder: Path, collections: int, readers: int, upkeep_every: int) -> d
         "without": without,
         "live": live,
     }
-
-
-def _elsewhere(copy: Path, root: Path) -> None:
-    """Let the copy's views read the copy."""
-    file = copy / "views.sql"
-    file.write_text(file.read_text().replace(str(root), str(copy)))
 
 
 def _write(warehouse: Warehouse, name: str, at: datetime) -> tuple[float, Any]:
