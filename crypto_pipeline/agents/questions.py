@@ -166,12 +166,13 @@ def funding_map(connection: Connection, symbol: str = "", count: int = 20) -> An
         connection,
         "SELECT symbol, source, annual_pct, rate, interval_hours, rate_kind, timestamp AS as_of, "
         f"round(epoch(now() - timestamp)) AS age_s FROM funding_annualised {where} "
-        f"ORDER BY abs(annual_pct) DESC LIMIT {_count(count)}",
+        f"ORDER BY abs(annual_pct) DESC, symbol, source LIMIT {_count(count)}",
         *values,
     )
     if not found:
         return _unknown(f"no exchange has told a funding rate of {symbol or 'any coin'} lately")
-    pairs = _rows(connection, f"FROM funding_pairs {where} ORDER BY gain_pct DESC LIMIT 5", *values)
+    best = f"FROM funding_pairs {where} ORDER BY gain_pct DESC, symbol LIMIT 5"
+    pairs = _rows(connection, best, *values)
     return {"unit": "% a year", "swaps": found, "pairs": pairs}
 
 
