@@ -103,7 +103,27 @@ def test_numbers_of_rows_are_bounded(root: Path) -> None:
         assert len(questions.whales(connection, hours=-5).get("transfers", [])) <= 1
 
 
+def test_times_are_bounded_and_said_as_they_were_asked_of_the_tables(root: Path) -> None:
+    with published.connect(root) as connection:
+        assert len(questions.news(connection, hours=10**12)["articles"]) == 3
+        assert questions.compare(connection, ["BTC"], 10**30)["days"] == 3660
+        assert questions.compare(connection, ["BTC"], 0)["days"] == 1
+
+
+def test_what_was_asked_comes_back_plain_and_bounded(root: Path) -> None:
+    with published.connect(root) as connection:
+        (unknown,) = questions.price_now(connection, ["a\x1b[31m\n" + "x" * 5_000])["prices"]
+    assert len(unknown["symbol"]) == questions.LONGEST
+    assert unknown["symbol"].isprintable()
+    assert unknown["unknown"].isprintable()
+    assert len(questions.explain("z" * 100_000)["unknown"]) < 2 * questions.LONGEST
+
+
 def test_an_agent_speaks_to_it_over_stdio(root: Path) -> None:
+    plain = [r for r in ASKED if r["where"][-1] not in "^$" and "moment" not in r["arguments"]]
+    chosen = list({row["tool"]: row for row in plain}.values())
+    assert len(chosen) >= 5
+
     async def speak() -> Iterator[Any]:
         command = StdioServerParameters(
             command=sys.executable,
@@ -116,9 +136,12 @@ def test_an_agent_speaks_to_it_over_stdio(root: Path) -> None:
             yes = await client.call_tool("price_now", {"symbols": ["BTC"]})
             no = await client.call_tool("query", {"sql": "COPY (SELECT 1) TO 'x.csv'"})
             wrong = await client.call_tool("price_at", {"symbol": "BTC", "moment": "soon"})
-            return iter((listed, yes, no, wrong))
+            asked = [await client.call_tool(r["tool"], json.loads(r["arguments"])) for r in chosen]
+            return iter((listed, yes, no, wrong, asked))
 
-    listed, yes, no, wrong = asyncio.run(speak())
+    listed, yes, no, wrong, asked = asyncio.run(speak())
+    for row, told in zip(chosen, asked, strict=True):
+        assert _at(json.loads(told.content[0].text), row["where"]) == json.loads(row["answer"])
     assert len(listed) == 11
     assert all(tool.annotations.read_only_hint and tool.description for tool in listed)
     assert json.loads(yes.content[0].text)["prices"][0]["price_usd"] == 92184.0
